@@ -107,7 +107,8 @@ pub(crate) fn require(needs: &[Need], yes: bool) -> Result<()> {
     if sudo && (!terminal || super::find_program("sudo").is_none()) {
         bail!("install what is missing, then run this again: {typed}");
     }
-    let agreed = yes || ci || (terminal && ask(&format!("Run `{typed}`?"))?);
+    // Root without a terminal is a container or a script: nobody is there to be asked.
+    let agreed = yes || ci || !terminal || ask(&format!("Run `{typed}`?"))?;
     if !agreed {
         bail!("install what is missing, then run this again (or pass --yes): {typed}");
     }

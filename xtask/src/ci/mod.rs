@@ -1,0 +1,238 @@
+//! `cargo xtask ci`: everything that must hold, one step after the other, with a table at the end.
+
+mod tools;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::test::build;
+use crate::{cache, host};
+
+/// One check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Formatting
+    Fmt,
+    /// Lints, warnings are errors
+    Clippy,
+    /// All tests, in the lab
+    Test,
+    /// Documentation without warnings
+    Doc,
+    /// Licences, advisories, duplicate and banned crates
+    Deny,
+    /// Every publishable crate packs and builds from its package
+    Package,
+    /// The oldest compiler, 64 and 32 bits
+    Msrv,
+    /// Model checking of the lock-free parts
+    Loom,
+    /// Undefined behaviour in pure code (needs a nightly toolchain with Miri)
+    Miri,
+    /// Each fuzz target for a minute (needs a nightly toolchain)
+    Fuzz,
+}
+
+/// Options of `cargo xtask ci`.
+#[derive(Debug, Args)]
+pub(crate) struct CiArgs {
+    /// Only these steps
+    steps: Vec<Step>,
+    /// Seconds for each fuzz target
+    #[arg(long, default_value_t = 60)]
+    fuzz_seconds: u32,
+    /// Stop at the first step that fails
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+/// How a step ended.
+enum Verdict {
+    Ok,
+    /// Part of it was not done: why.
+    Partly(String),
+    /// Not done at all: why.
+    Skipped(String),
+    Failed(String),
+}
+
+/// What the steps share.
+struct Ci {
+    workspace: PathBuf,
+    /// One target folder for every clone on this machine, so that a later run is short.
+    target: PathBuf,
+    args: CiArgs,
+}
+
+/// Runs the steps; gives the exit status.
+pub(crate) fn main(args: CiArgs) -> Result<i32> {
+    let cache = cache::dir()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cache.join("ci-target"), PathBuf::from);
+    let steps: Vec<Step> = if args.steps.is_empty() { Step::value_variants().to_vec() } else { args.steps.clone() };
+    let ci = Ci { workspace: build::workspace()?, target, args };
+    // Asked for once, before the first compilation needs it.
+    if host::is_root() {
+        host::packages::require(&[host::packages::GBM], false).ok();
+    }
+    let begun = Instant::now();
+    let mut table = Vec::new();
+    for step in steps {
+        println!("\n#### {}", step.name());
+        let start = Instant::now();
+        let verdict = ci.run(step).unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
+        let failed = matches!(verdict, Verdict::Failed(_));
+        table.push((step, verdict, start.elapsed().as_secs_f32()));
+        if failed && ci.args.fail_fast {
+            break;
+        }
+    }
+    println!("\n#### summary");
+    let mut bad = 0;
+    for (step, verdict, seconds) in &table {
+        let (word, why) = match verdict {
+            Verdict::Ok => ("ok", ""),
+            Verdict::Partly(why) => ("PARTLY", why.as_str()),
+            Verdict::Skipped(why) => ("NOT RUN", why.as_str()),
+            Verdict::Failed(why) => ("FAILED", why.as_str()),
+        };
+        bad += u32::from(word == "FAILED");
+        println!("{:<8} {word:<8} {seconds:>7.1} s  {why}", step.name());
+    }
+    println!("{} steps, {bad} failed, {:.0} s", table.len(), begun.elapsed().as_secs_f32());
+    Ok(i32::from(bad > 0))
+}
+
+impl Step {
+    fn name(self) -> String {
+        self.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+impl Ci {
+    fn run(&self, step: Step) -> Result<Verdict> {
+        let all = build::features(false)?.arguments();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let all = all.as_slice();
+        match step {
+            Step::Fmt => self.cargo(&[&["fmt", "--all", "--check"]]),
+            Step::Clippy => self.cargo(&[&["clippy", "--workspace", "--all-targets"], all, &["--", "-D", "warnings"]]),
+            Step::Test => self.test(),
+            Step::Doc => {
+                let mut doc = self.command(&build::cargo());
+                doc.args(["doc", "--workspace", "--no-deps"]).args(all).env("RUSTDOCFLAGS", "-D warnings");
+                status(&mut doc)
+            }
+            Step::Deny => self.deny(),
+            Step::Package => self.cargo(&[&["package", "--workspace", "--allow-dirty"], all]),
+            Step::Msrv => self.itself(&["msrv"]),
+            Step::Loom => {
+                let mut loom = self.command(&build::cargo());
+                loom.args(["test", "-p", "dmaframe-core", "--release", "--lib", "loom"]);
+                // Its own folder: other flags would make every other step compile anew.
+                loom.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", self.target.join("loom"));
+                loom.env("LOOM_MAX_PREEMPTIONS", "3");
+                status(&mut loom)
+            }
+            Step::Miri => self.miri(),
+            Step::Fuzz => self.fuzz(),
+        }
+    }
+
+    fn command(&self, program: &OsString) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.workspace).env("CARGO_TARGET_DIR", &self.target).stdin(Stdio::null());
+        command
+    }
+
+    fn cargo(&self, words: &[&[&str]]) -> Result<Verdict> {
+        status(self.command(&build::cargo()).args(words.concat()))
+    }
+
+    fn itself(&self, words: &[&str]) -> Result<Verdict> {
+        status(self.command(&std::env::current_exe()?.into()).args(words).arg("--yes"))
+    }
+
+    fn test(&self) -> Result<Verdict> {
+        self.itself(&["test"])
+    }
+
+    fn deny(&self) -> Result<Verdict> {
+        let deny = tools::cargo_tool("cargo-deny", "0.20")?;
+        let check = |what: &[&str]| {
+            let mut check = self.command(&deny.clone().into());
+            check.args(["--all-features", "check"]).args(what);
+            check
+        };
+        let offline = check(&["bans", "licenses", "sources"]);
+        let verdict = status(&mut { offline })?;
+        if matches!(verdict, Verdict::Failed(_)) {
+            return Ok(verdict);
+        }
+        let advisories = check(&["advisories"]).output()?;
+        let text = String::from_utf8_lossy(&advisories.stderr).into_owned();
+        eprint!("{text}");
+        if advisories.status.success() {
+            return Ok(Verdict::Ok);
+        }
+        let unreachable = ["failed to fetch", "failed to clone", "unable to fetch", "failed to load advisory database", "failed to open"];
+        if unreachable.iter().any(|u| text.contains(u)) {
+            let why = "the advisory database cannot be reached from here; with a network: cargo deny check advisories";
+            return Ok(Verdict::Partly(why.into()));
+        }
+        Ok(Verdict::Failed("advisories".into()))
+    }
+
+    fn miri(&self) -> Result<Verdict> {
+        if !tools::nightly(&["miri", "--version"]) {
+            return Ok(Verdict::Skipped("no nightly toolchain with Miri: rustup +nightly component add miri rust-src".into()));
+        }
+        let mut miri = self.command(&"cargo".into());
+        // Pure code only: Miri knows neither ioctl nor mmap of a dma-buf.
+        miri.args(["+nightly", "miri", "test", "-p", "dmaframe-core", "--lib"]);
+        miri.env("CARGO_TARGET_DIR", self.target.join("miri")).env("MIRIFLAGS", "-Zmiri-disable-isolation");
+        tools::without_our_toolchain(&mut miri);
+        status(&mut miri)
+    }
+
+    fn fuzz(&self) -> Result<Verdict> {
+        if !self.workspace.join("fuzz/Cargo.toml").exists() {
+            return Ok(Verdict::Skipped("there is no fuzz crate".into()));
+        }
+        if !tools::nightly(&["--version"]) {
+            return Ok(Verdict::Skipped("no nightly toolchain: rustup toolchain install nightly".into()));
+        }
+        let fuzz: OsString = tools::cargo_tool("cargo-fuzz", "0.13")?.into();
+        let with = |words: &[&str]| {
+            let mut command = self.command(&fuzz);
+            command.arg("fuzz").args(words).env("RUSTUP_TOOLCHAIN", "nightly");
+            command.env("CARGO_TARGET_DIR", self.target.join("fuzz"));
+            tools::without_our_toolchain(&mut command);
+            command.env("RUSTUP_TOOLCHAIN", "nightly");
+            command
+        };
+        let list = crate::steps::output(&mut with(&["list"]))?;
+        let seconds = format!("-max_total_time={}", self.args.fuzz_seconds);
+        let mut failed = Vec::new();
+        for target in list.split_whitespace() {
+            println!("== fuzz {target}");
+            let mut run = with(&["run", target, "--", &seconds, "-print_final_stats=1"]);
+            if let Verdict::Failed(_) = status(&mut run)? {
+                failed.push(target);
+            }
+        }
+        Ok(if failed.is_empty() { Verdict::Ok } else { Verdict::Failed(failed.join(", ")) })
+    }
+}
+
+fn status(command: &mut Command) -> Result<Verdict> {
+    let line = crate::steps::show(command);
+    println!("$ {line}");
+    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
+    Ok(if status.success() { Verdict::Ok } else { Verdict::Failed(format!("`{line}`: {status}")) })
+}
+

@@ -1,0 +1,179 @@
+//! `cargo xtask test`: every test of the workspace, in the lab, with nothing to set up before.
+
+pub(crate) mod build;
+mod libtest;
+
+use std::collections::VecDeque;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::guest::Lab;
+use crate::host;
+use crate::kernel::Variant;
+use libtest::Tally;
+
+/// What is tested, and where.
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Only tests whose names contain one of these
+    filters: Vec<String>,
+    /// Only this package's tests (may be repeated)
+    #[arg(short, long = "package", value_name = "NAME")]
+    packages: Vec<String>,
+    /// On this machine, without the lab: tests whose device is missing skip themselves visibly
+    #[arg(long)]
+    host: bool,
+    /// Leave the documentation's examples out
+    #[arg(long)]
+    no_doc: bool,
+    /// Build with optimisations
+    #[arg(long)]
+    release: bool,
+    /// Which kernel the tests run on
+    #[arg(long, value_enum, default_value_t = Variant::Default)]
+    variant: Variant,
+    /// Each guest's memory
+    #[arg(long, default_value = "1G")]
+    mem: String,
+    /// Seconds after which a guest is killed
+    #[arg(long, default_value_t = 600)]
+    timeout: u64,
+    /// Install missing packages without asking
+    #[arg(long)]
+    yes: bool,
+    /// For the test binaries, after `--`
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+/// One test binary's end.
+struct Outcome {
+    name: String,
+    tally: Tally,
+    seconds: f32,
+}
+
+/// Runs everything; gives the exit status.
+pub(crate) fn main(args: &TestArgs) -> Result<i32> {
+    crate::signals::watch()?;
+    let features = build::features(args.yes)?;
+    // The lab first: should it need to ask something, it asks at once.
+    let lab = if args.host { None } else { Some(Lab::ensure(args.variant, args.yes)?) };
+    if lab.is_some()
+        && let Some(advice) = host::map_count_advice()
+    {
+        eprintln!("note: {advice}");
+    }
+    let binaries = build::test_binaries(&features, &args.packages, args.release)?;
+    let place = if lab.is_some() { "in the lab" } else { "on this machine" };
+    println!("{} test binaries {place}, {} at a time", binaries.len(), host::cpus());
+
+    let folder = tempfile::Builder::new().prefix("dmaframe-test-").tempdir()?;
+    let queue = Mutex::new(binaries.into_iter().enumerate().collect::<VecDeque<_>>());
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for slot in 0..host::cpus() {
+            let (queue, done, folder) = (&queue, &done, folder.path());
+            scope.spawn(move || {
+                loop {
+                    let next = queue.lock().expect("no panic holds it").pop_front();
+                    let (Some((number, binary)), None) = (next, crate::signals::seen()) else { return };
+                    let skips = folder.join(number.to_string());
+                    let outcome = one(args, &binary, slot, &skips).unwrap_or_else(|error| {
+                        println!("{}: {error:#}", binary.name);
+                        Outcome { name: binary.name.clone(), tally: Tally { failed: 1, ..Tally::default() }, seconds: 0.0 }
+                    });
+                    done.lock().expect("no panic holds it").push(outcome);
+                }
+            });
+        }
+    });
+    if let Some(signal) = crate::signals::seen() {
+        return Ok(128 + signal);
+    }
+    let mut outcomes = done.into_inner().expect("no panic holds it");
+    if !args.no_doc {
+        outcomes.push(doctests(args, &features)?);
+    }
+    Ok(report(&outcomes))
+}
+
+fn one(args: &TestArgs, binary: &build::TestBinary, slot: usize, skips: &Path) -> Result<Outcome> {
+    // Another process for each: a guest pins itself to a CPU, and cleans up after itself.
+    let mut command = if args.host {
+        Command::new(&binary.path)
+    } else {
+        let mut command = Command::new(std::env::current_exe()?);
+        let variant = if args.variant == Variant::Faults { "faults" } else { "default" };
+        command.args(["lab", "run", "--mem", &args.mem, "--timeout", &args.timeout.to_string(), "--variant", variant]);
+        command.arg("--bind").arg(skips.parent().context("a file in a folder")?).arg("--").arg(&binary.path);
+        command.env("DMAFRAME_LAB_SLOT", slot.to_string());
+        command
+    };
+    command.args(&args.filters).args(&args.args).current_dir(&binary.dir).envs(binary.env.iter().map(|(k, v)| (k, v)));
+    command.env("DMAFRAME_SKIPS", skips);
+    if std::io::stdout().is_terminal() && !args.args.iter().any(|a| a.starts_with("--color")) && binary.harness {
+        command.arg("--color=always");
+    }
+    let mut outcome = run(command, &binary.name)?;
+    outcome.tally.take_skips(skips);
+    Ok(outcome)
+}
+
+/// Runs one, shows its output in one piece, counts.
+fn run(mut command: Command, name: &str) -> Result<Outcome> {
+    let begun = Instant::now();
+    let out = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", crate::steps::show(&command)))?;
+    let seconds = begun.elapsed().as_secs_f32();
+    let tally = Tally::read(&String::from_utf8_lossy(&out.stdout), out.status.success());
+    let mut screen = std::io::stdout().lock();
+    writeln!(screen, "\n== {name} ({seconds:.1} s, {})", out.status)?;
+    screen.write_all(&out.stdout)?;
+    screen.write_all(&out.stderr)?;
+    screen.flush()?;
+    Ok(Outcome { name: name.to_owned(), tally, seconds })
+}
+
+/// The documentation's examples, on the host: rustdoc compiles and runs them by itself.
+fn doctests(args: &TestArgs, features: &build::Features) -> Result<Outcome> {
+    let mut command = Command::new(build::cargo());
+    command.args(["test", "--doc", "--no-fail-fast"]).args(features.arguments()).current_dir(build::workspace()?);
+    if args.packages.is_empty() {
+        command.arg("--workspace");
+    }
+    args.packages.iter().for_each(|p| {
+        command.args(["--package", p]);
+    });
+    if args.release {
+        command.arg("--release");
+    }
+    command.arg("--").args(&args.filters).args(&args.args);
+    run(command, "examples in the documentation (on this machine)")
+}
+
+fn report(outcomes: &[Outcome]) -> i32 {
+    println!("\n== summary");
+    let mut total = Tally::default();
+    for outcome in outcomes {
+        let Tally { passed, failed, skipped, .. } = outcome.tally;
+        let name = &outcome.name;
+        println!("{passed:>6} passed {failed:>4} failed {skipped:>4} skipped {:>7.1} s  {name}", outcome.seconds);
+        total.add(&outcome.tally);
+    }
+    for reason in &total.reasons {
+        println!("skipped: {reason}");
+    }
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    i32::from(total.failed > 0)
+}
+
+/// The folder of a file.
+pub(crate) fn parent(path: &Path) -> PathBuf {
+    path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned)
+}
