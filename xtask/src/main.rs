@@ -13,6 +13,9 @@ mod steps;
 mod sys;
 mod test;
 
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -38,7 +41,15 @@ enum Cmd {
     Ci(ci::CiArgs),
 }
 
+/// Where this program is. Asked before anything is compiled: cargo may replace the file while we run,
+/// and the kernel then names the deleted one.
+fn own_path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into()))
+}
+
 fn main() {
+    own_path();
     let result = match Cli::parse().command {
         Cmd::Lab(command) => lab::main(command),
         Cmd::Test(args) => test::main(&args),

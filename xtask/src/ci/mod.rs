@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::test::build;
+use crate::test::{Tally, build};
 use crate::{cache, host};
 
 /// One check.
@@ -73,8 +73,16 @@ struct Ci {
 pub(crate) fn main(args: CiArgs) -> Result<i32> {
     let cache = cache::dir()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cache.join("ci-target"), PathBuf::from);
-    let steps: Vec<Step> = if args.steps.is_empty() { Step::value_variants().to_vec() } else { args.steps.clone() };
-    let ci = Ci { workspace: build::workspace()?, target, args };
+    let steps: Vec<Step> = if args.steps.is_empty() {
+        Step::value_variants().to_vec()
+    } else {
+        args.steps.clone()
+    };
+    let ci = Ci {
+        workspace: build::workspace()?,
+        target,
+        args,
+    };
     // Asked for once, before the first compilation needs it.
     if host::is_root() {
         host::packages::require(&[host::packages::GBM], false).ok();
@@ -84,7 +92,9 @@ pub(crate) fn main(args: CiArgs) -> Result<i32> {
     for step in steps {
         println!("\n#### {}", step.name());
         let start = Instant::now();
-        let verdict = ci.run(step).unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
+        let verdict = ci
+            .run(step)
+            .unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
         let failed = matches!(verdict, Verdict::Failed(_));
         table.push((step, verdict, start.elapsed().as_secs_f32()));
         if failed && ci.args.fail_fast {
@@ -103,13 +113,19 @@ pub(crate) fn main(args: CiArgs) -> Result<i32> {
         bad += u32::from(word == "FAILED");
         println!("{:<8} {word:<8} {seconds:>7.1} s  {why}", step.name());
     }
-    println!("{} steps, {bad} failed, {:.0} s", table.len(), begun.elapsed().as_secs_f32());
+    println!(
+        "{} steps, {bad} failed, {:.0} s",
+        table.len(),
+        begun.elapsed().as_secs_f32()
+    );
     Ok(i32::from(bad > 0))
 }
 
 impl Step {
     fn name(self) -> String {
-        self.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+        self.to_possible_value()
+            .map(|v| v.get_name().to_owned())
+            .unwrap_or_default()
     }
 }
 
@@ -120,11 +136,17 @@ impl Ci {
         let all = all.as_slice();
         match step {
             Step::Fmt => self.cargo(&[&["fmt", "--all", "--check"]]),
-            Step::Clippy => self.cargo(&[&["clippy", "--workspace", "--all-targets"], all, &["--", "-D", "warnings"]]),
+            Step::Clippy => self.cargo(&[
+                &["clippy", "--workspace", "--all-targets"],
+                all,
+                &["--", "-D", "warnings"],
+            ]),
             Step::Test => self.test(),
             Step::Doc => {
                 let mut doc = self.command(&build::cargo());
-                doc.args(["doc", "--workspace", "--no-deps"]).args(all).env("RUSTDOCFLAGS", "-D warnings");
+                doc.args(["doc", "--workspace", "--no-deps"])
+                    .args(all)
+                    .env("RUSTDOCFLAGS", "-D warnings");
                 status(&mut doc)
             }
             Step::Deny => self.deny(),
@@ -134,9 +156,10 @@ impl Ci {
                 let mut loom = self.command(&build::cargo());
                 loom.args(["test", "-p", "dmaframe-core", "--release", "--lib", "loom"]);
                 // Its own folder: other flags would make every other step compile anew.
-                loom.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", self.target.join("loom"));
+                loom.env("RUSTFLAGS", "--cfg loom")
+                    .env("CARGO_TARGET_DIR", self.target.join("loom"));
                 loom.env("LOOM_MAX_PREEMPTIONS", "3");
-                status(&mut loom)
+                some_tests(&mut loom)
             }
             Step::Miri => self.miri(),
             Step::Fuzz => self.fuzz(),
@@ -145,7 +168,10 @@ impl Ci {
 
     fn command(&self, program: &OsString) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(&self.workspace).env("CARGO_TARGET_DIR", &self.target).stdin(Stdio::null());
+        command
+            .current_dir(&self.workspace)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .stdin(Stdio::null());
         command
     }
 
@@ -154,7 +180,7 @@ impl Ci {
     }
 
     fn itself(&self, words: &[&str]) -> Result<Verdict> {
-        status(self.command(&std::env::current_exe()?.into()).args(words).arg("--yes"))
+        status(self.command(&crate::own_path().into()).args(words).arg("--yes"))
     }
 
     fn test(&self) -> Result<Verdict> {
@@ -168,8 +194,7 @@ impl Ci {
             check.args(["--all-features", "check"]).args(what);
             check
         };
-        let offline = check(&["bans", "licenses", "sources"]);
-        let verdict = status(&mut { offline })?;
+        let verdict = status(&mut check(&["bans", "licenses", "sources"]))?;
         if matches!(verdict, Verdict::Failed(_)) {
             return Ok(verdict);
         }
@@ -179,7 +204,13 @@ impl Ci {
         if advisories.status.success() {
             return Ok(Verdict::Ok);
         }
-        let unreachable = ["failed to fetch", "failed to clone", "unable to fetch", "failed to load advisory database", "failed to open"];
+        let unreachable = [
+            "failed to fetch",
+            "failed to clone",
+            "unable to fetch",
+            "failed to load advisory database",
+            "failed to open",
+        ];
         if unreachable.iter().any(|u| text.contains(u)) {
             let why = "the advisory database cannot be reached from here; with a network: cargo deny check advisories";
             return Ok(Verdict::Partly(why.into()));
@@ -189,14 +220,17 @@ impl Ci {
 
     fn miri(&self) -> Result<Verdict> {
         if !tools::nightly(&["miri", "--version"]) {
-            return Ok(Verdict::Skipped("no nightly toolchain with Miri: rustup +nightly component add miri rust-src".into()));
+            return Ok(Verdict::Skipped(
+                "no nightly toolchain with Miri: rustup +nightly component add miri rust-src".into(),
+            ));
         }
         let mut miri = self.command(&"cargo".into());
         // Pure code only: Miri knows neither ioctl nor mmap of a dma-buf.
         miri.args(["+nightly", "miri", "test", "-p", "dmaframe-core", "--lib"]);
-        miri.env("CARGO_TARGET_DIR", self.target.join("miri")).env("MIRIFLAGS", "-Zmiri-disable-isolation");
+        miri.env("CARGO_TARGET_DIR", self.target.join("miri"))
+            .env("MIRIFLAGS", "-Zmiri-disable-isolation");
         tools::without_our_toolchain(&mut miri);
-        status(&mut miri)
+        some_tests(&mut miri)
     }
 
     fn fuzz(&self) -> Result<Verdict> {
@@ -204,7 +238,9 @@ impl Ci {
             return Ok(Verdict::Skipped("there is no fuzz crate".into()));
         }
         if !tools::nightly(&["--version"]) {
-            return Ok(Verdict::Skipped("no nightly toolchain: rustup toolchain install nightly".into()));
+            return Ok(Verdict::Skipped(
+                "no nightly toolchain: rustup toolchain install nightly".into(),
+            ));
         }
         let fuzz: OsString = tools::cargo_tool("cargo-fuzz", "0.13")?.into();
         let with = |words: &[&str]| {
@@ -225,14 +261,37 @@ impl Ci {
                 failed.push(target);
             }
         }
-        Ok(if failed.is_empty() { Verdict::Ok } else { Verdict::Failed(failed.join(", ")) })
+        Ok(if failed.is_empty() {
+            Verdict::Ok
+        } else {
+            Verdict::Failed(failed.join(", "))
+        })
     }
+}
+
+/// Runs tests; none at all is a failure too, since then nothing was checked.
+fn some_tests(command: &mut Command) -> Result<Verdict> {
+    println!("$ {}", crate::steps::show(command));
+    let out = command.stderr(Stdio::inherit()).output()?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    print!("{text}");
+    let tally = Tally::read(&text, out.status.success());
+    Ok(match (out.status.success(), tally.passed) {
+        (false, _) => Verdict::Failed(format!("{} tests failed", tally.failed)),
+        (true, 0) => Verdict::Failed("no test was run: the filter matches none".into()),
+        (true, _) => Verdict::Ok,
+    })
 }
 
 fn status(command: &mut Command) -> Result<Verdict> {
     let line = crate::steps::show(command);
     println!("$ {line}");
-    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
-    Ok(if status.success() { Verdict::Ok } else { Verdict::Failed(format!("`{line}`: {status}")) })
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    Ok(if status.success() {
+        Verdict::Ok
+    } else {
+        Verdict::Failed(format!("`{line}`: {status}"))
+    })
 }
-

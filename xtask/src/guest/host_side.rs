@@ -46,12 +46,17 @@ pub(crate) fn run(lab: &Lab, mut job: Job, args: &GuestArgs, on_terminal: bool) 
     } else {
         Some([stream(std::io::stdout())?, stream(std::io::stderr())?])
     };
-    let lines = match &streams {
-        Some([out, err]) => [
+    // The terminal under another number, which the kernel inherits: its own output is the console file.
+    let screen = on_terminal
+        .then(|| rustix::io::dup(std::io::stdout()))
+        .transpose()?;
+    let lines = match (&streams, &screen) {
+        (Some([out, err]), _) => [
             format!("ssl0=null,fd:{}", out.into.as_raw_fd()),
             format!("ssl1=null,fd:{}", err.into.as_raw_fd()),
         ],
-        None => ["ssl0=fd:0,fd:3".into(), "ssl1=null".into()],
+        (None, Some(screen)) => [format!("ssl0=fd:0,fd:{}", screen.as_raw_fd()), "ssl1=null".into()],
+        (None, None) => bail!("neither pipes nor a terminal"),
     };
     let mut kernel = command_line(lab, args, &dir, &lines)?;
     let console = File::create(dir.join("console"))?;
@@ -64,8 +69,6 @@ pub(crate) fn run(lab: &Lab, mut job: Job, args: &GuestArgs, on_terminal: bool) 
         .transpose()?;
     if on_terminal {
         kernel.stdin(Stdio::inherit());
-        // The terminal as file 3 too: the kernel's own output is the console file.
-        sys::keep_as(&mut kernel, &std::io::stdout(), 3);
     } else {
         // A group of its own, which can be killed whole; a terminal's foreground group must stay as it is.
         std::os::unix::process::CommandExt::process_group(&mut kernel, 0);
@@ -200,7 +203,7 @@ fn command_line(lab: &Lab, args: &GuestArgs, dir: &Path, lines: &[String]) -> Re
             "seccomp=off"
         });
     }
-    let own = text(&std::env::current_exe()?)?;
+    let own = text(crate::own_path())?;
     let dir = text(dir)?;
     kernel.arg(format!("uml_dir={dir}/"));
     // Read-only: every write of the guest goes to its overlay.

@@ -56,7 +56,11 @@ pub(crate) fn workspace() -> Result<PathBuf> {
 
 /// `cargo metadata` of the workspace's own packages.
 pub(crate) fn metadata() -> Result<Value> {
-    let text = crate::steps::output(Command::new(cargo()).args(["metadata", "--format-version=1", "--no-deps"]).current_dir(workspace()?))?;
+    let text = crate::steps::output(
+        Command::new(cargo())
+            .args(["metadata", "--format-version=1", "--no-deps"])
+            .current_dir(workspace()?),
+    )?;
     serde_json::from_str(&text).context("cargo metadata said something strange")
 }
 
@@ -79,7 +83,10 @@ pub(crate) fn features(yes: bool) -> Result<Features> {
         if host::is_root() && packages::require(&[*need], yes).is_ok() {
             continue;
         }
-        eprintln!("LEFT OUT: the feature `{feature}`, because {} is not installed ({})", need.package, need.why);
+        eprintln!(
+            "LEFT OUT: the feature `{feature}`, because {} is not installed ({})",
+            need.package, need.why
+        );
         eprintln!("  to have it tested: sudo apt-get install {}", need.package);
         left_out.push(*feature);
     }
@@ -87,9 +94,9 @@ pub(crate) fn features(yes: bool) -> Result<Features> {
         return Ok(Features::All);
     }
     let pulls = |package: &Value, feature: &str| {
-        list(&package["features"][feature]).filter_map(Value::as_str).any(|x| {
-            left_out.iter().any(|l| x == *l || x.ends_with(&format!("/{l}")))
-        })
+        list(&package["features"][feature])
+            .filter_map(Value::as_str)
+            .any(|x| left_out.iter().any(|l| x == *l || x.ends_with(&format!("/{l}"))))
     };
     let mut all = Vec::new();
     for package in packages {
@@ -103,10 +110,16 @@ pub(crate) fn features(yes: bool) -> Result<Features> {
 }
 
 /// Compiles the tests and says where they are.
-pub(crate) fn test_binaries(features: &Features, packages: &[String], release: bool) -> Result<Vec<TestBinary>> {
+pub(crate) fn test_binaries(
+    features: &Features,
+    packages: &[String],
+    release: bool,
+) -> Result<Vec<TestBinary>> {
     let metadata = metadata()?;
     let mut command = Command::new(cargo());
-    command.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).args(features.arguments());
+    command
+        .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
+        .args(features.arguments());
     if packages.is_empty() {
         command.arg("--workspace");
     }
@@ -116,17 +129,28 @@ pub(crate) fn test_binaries(features: &Features, packages: &[String], release: b
     if release {
         command.arg("--release");
     }
-    let out = command.current_dir(workspace()?).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    let out = command
+        .current_dir(workspace()?)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
     if !out.status.success() {
         bail!("the tests do not compile (above)");
     }
-    let messages: Vec<Value> = String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    let messages: Vec<Value> = String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .filter_map(|l| serde_json::from_str(l).ok())
+        .collect();
     let mut binaries = Vec::new();
     for message in &messages {
         let is_test = message["reason"] == "compiler-artifact" && message["profile"]["test"] == true;
-        let Some(path) = message["executable"].as_str().filter(|_| is_test) else { continue };
+        let Some(path) = message["executable"].as_str().filter(|_| is_test) else {
+            continue;
+        };
         let id = text(message, "package_id");
-        let package = list(&metadata["packages"]).find(|p| p["id"] == id).with_context(|| format!("whose is {path}?"))?;
+        let package = list(&metadata["packages"])
+            .find(|p| p["id"] == id)
+            .with_context(|| format!("whose is {path}?"))?;
         binaries.push(binary(package, &message["target"], path, id, &messages));
     }
     // The long ones first would be better still; names keep the output the same from run to run.
@@ -145,16 +169,28 @@ fn binary(package: &Value, target: &Value, path: &str, id: &str, messages: &[Val
         ("CARGO_PKG_VERSION".into(), text(package, "version").into()),
     ];
     // Programs of the same package, for tests which start them.
-    for message in messages.iter().filter(|m| text(m, "package_id") == id && m["profile"]["test"] == false) {
+    for message in messages
+        .iter()
+        .filter(|m| text(m, "package_id") == id && m["profile"]["test"] == false)
+    {
         if let Some(program) = message["executable"].as_str() {
-            env.push((format!("CARGO_BIN_EXE_{}", text(&message["target"], "name")), program.into()));
+            env.push((
+                format!("CARGO_BIN_EXE_{}", text(&message["target"], "name")),
+                program.into(),
+            ));
         }
     }
     // Build scripts may have made files that tests read.
-    if let Some(out) = messages.iter().find(|m| m["reason"] == "build-script-executed" && text(m, "package_id") == id) {
+    if let Some(out) = messages
+        .iter()
+        .find(|m| m["reason"] == "build-script-executed" && text(m, "package_id") == id)
+    {
         env.push(("OUT_DIR".into(), text(out, "out_dir").into()));
     }
-    let kind = list(&target["kind"]).filter_map(Value::as_str).next().unwrap_or("test");
+    let kind = list(&target["kind"])
+        .filter_map(Value::as_str)
+        .next()
+        .unwrap_or("test");
     let name = text(target, "name");
     let source = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
     TestBinary {

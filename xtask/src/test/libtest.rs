@@ -32,9 +32,16 @@ impl Tally {
                         }
                     }
                 }
-            } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ignored")) {
+            } else if let Some((name, reason)) = line
+                .strip_prefix("test ")
+                .and_then(|l| l.split_once(" ... ignored"))
+            {
                 let reason = reason.trim_start_matches(", ");
-                let reason = if reason.is_empty() { "marked #[ignore]" } else { reason };
+                let reason = if reason.is_empty() {
+                    "marked #[ignore]"
+                } else {
+                    reason
+                };
                 tally.reasons.push(format!("{name}: {reason}"));
             }
         }
@@ -98,7 +105,10 @@ mod tests {
     #[test]
     fn a_crash_is_a_failure() {
         assert_eq!(Tally::read("running 3 tests\n", false).failed, 1);
-        assert_eq!(Tally::read("test result: ok. 3 passed; 0 failed; 0 ignored", false).failed, 1);
+        assert_eq!(
+            Tally::read("test result: ok. 3 passed; 0 failed; 0 ignored", false).failed,
+            1
+        );
         assert_eq!(Tally::read("own harness: fine\n", true).passed, 1);
     }
 }

@@ -16,7 +16,7 @@ use clap::Args;
 use crate::guest::Lab;
 use crate::host;
 use crate::kernel::Variant;
-use libtest::Tally;
+pub(crate) use libtest::Tally;
 
 /// What is tested, and where.
 #[derive(Debug, Args)]
@@ -64,15 +64,27 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     crate::signals::watch()?;
     let features = build::features(args.yes)?;
     // The lab first: should it need to ask something, it asks at once.
-    let lab = if args.host { None } else { Some(Lab::ensure(args.variant, args.yes)?) };
+    let lab = if args.host {
+        None
+    } else {
+        Some(Lab::ensure(args.variant, args.yes)?)
+    };
     if lab.is_some()
         && let Some(advice) = host::map_count_advice()
     {
         eprintln!("note: {advice}");
     }
     let binaries = build::test_binaries(&features, &args.packages, args.release)?;
-    let place = if lab.is_some() { "in the lab" } else { "on this machine" };
-    println!("{} test binaries {place}, {} at a time", binaries.len(), host::cpus());
+    let place = if lab.is_some() {
+        "in the lab"
+    } else {
+        "on this machine"
+    };
+    println!(
+        "{} test binaries {place}, {} at a time",
+        binaries.len(),
+        host::cpus()
+    );
 
     let folder = tempfile::Builder::new().prefix("dmaframe-test-").tempdir()?;
     let queue = Mutex::new(binaries.into_iter().enumerate().collect::<VecDeque<_>>());
@@ -83,11 +95,20 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
             scope.spawn(move || {
                 loop {
                     let next = queue.lock().expect("no panic holds it").pop_front();
-                    let (Some((number, binary)), None) = (next, crate::signals::seen()) else { return };
+                    let (Some((number, binary)), None) = (next, crate::signals::seen()) else {
+                        return;
+                    };
                     let skips = folder.join(number.to_string());
                     let outcome = one(args, &binary, slot, &skips).unwrap_or_else(|error| {
                         println!("{}: {error:#}", binary.name);
-                        Outcome { name: binary.name.clone(), tally: Tally { failed: 1, ..Tally::default() }, seconds: 0.0 }
+                        Outcome {
+                            name: binary.name.clone(),
+                            tally: Tally {
+                                failed: 1,
+                                ..Tally::default()
+                            },
+                            seconds: 0.0,
+                        }
                     });
                     done.lock().expect("no panic holds it").push(outcome);
                 }
@@ -109,16 +130,40 @@ fn one(args: &TestArgs, binary: &build::TestBinary, slot: usize, skips: &Path) -
     let mut command = if args.host {
         Command::new(&binary.path)
     } else {
-        let mut command = Command::new(std::env::current_exe()?);
-        let variant = if args.variant == Variant::Faults { "faults" } else { "default" };
-        command.args(["lab", "run", "--mem", &args.mem, "--timeout", &args.timeout.to_string(), "--variant", variant]);
-        command.arg("--bind").arg(skips.parent().context("a file in a folder")?).arg("--").arg(&binary.path);
+        let mut command = Command::new(crate::own_path());
+        let variant = if args.variant == Variant::Faults {
+            "faults"
+        } else {
+            "default"
+        };
+        command.args([
+            "lab",
+            "run",
+            "--mem",
+            &args.mem,
+            "--timeout",
+            &args.timeout.to_string(),
+            "--variant",
+            variant,
+        ]);
+        command
+            .arg("--bind")
+            .arg(skips.parent().context("a file in a folder")?)
+            .arg("--")
+            .arg(&binary.path);
         command.env("DMAFRAME_LAB_SLOT", slot.to_string());
         command
     };
-    command.args(&args.filters).args(&args.args).current_dir(&binary.dir).envs(binary.env.iter().map(|(k, v)| (k, v)));
+    command
+        .args(&args.filters)
+        .args(&args.args)
+        .current_dir(&binary.dir)
+        .envs(binary.env.iter().map(|(k, v)| (k, v)));
     command.env("DMAFRAME_SKIPS", skips);
-    if std::io::stdout().is_terminal() && !args.args.iter().any(|a| a.starts_with("--color")) && binary.harness {
+    if std::io::stdout().is_terminal()
+        && !args.args.iter().any(|a| a.starts_with("--color"))
+        && binary.harness
+    {
         command.arg("--color=always");
     }
     let mut outcome = run(command, &binary.name)?;
@@ -129,7 +174,10 @@ fn one(args: &TestArgs, binary: &build::TestBinary, slot: usize, skips: &Path) -
 /// Runs one, shows its output in one piece, counts.
 fn run(mut command: Command, name: &str) -> Result<Outcome> {
     let begun = Instant::now();
-    let out = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", crate::steps::show(&command)))?;
+    let out = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {}", crate::steps::show(&command)))?;
     let seconds = begun.elapsed().as_secs_f32();
     let tally = Tally::read(&String::from_utf8_lossy(&out.stdout), out.status.success());
     let mut screen = std::io::stdout().lock();
@@ -137,13 +185,20 @@ fn run(mut command: Command, name: &str) -> Result<Outcome> {
     screen.write_all(&out.stdout)?;
     screen.write_all(&out.stderr)?;
     screen.flush()?;
-    Ok(Outcome { name: name.to_owned(), tally, seconds })
+    Ok(Outcome {
+        name: name.to_owned(),
+        tally,
+        seconds,
+    })
 }
 
 /// The documentation's examples, on the host: rustdoc compiles and runs them by itself.
 fn doctests(args: &TestArgs, features: &build::Features) -> Result<Outcome> {
     let mut command = Command::new(build::cargo());
-    command.args(["test", "--doc", "--no-fail-fast"]).args(features.arguments()).current_dir(build::workspace()?);
+    command
+        .args(["test", "--doc", "--no-fail-fast"])
+        .args(features.arguments())
+        .current_dir(build::workspace()?);
     if args.packages.is_empty() {
         command.arg("--workspace");
     }
@@ -161,15 +216,26 @@ fn report(outcomes: &[Outcome]) -> i32 {
     println!("\n== summary");
     let mut total = Tally::default();
     for outcome in outcomes {
-        let Tally { passed, failed, skipped, .. } = outcome.tally;
+        let Tally {
+            passed,
+            failed,
+            skipped,
+            ..
+        } = outcome.tally;
         let name = &outcome.name;
-        println!("{passed:>6} passed {failed:>4} failed {skipped:>4} skipped {:>7.1} s  {name}", outcome.seconds);
+        println!(
+            "{passed:>6} passed {failed:>4} failed {skipped:>4} skipped {:>7.1} s  {name}",
+            outcome.seconds
+        );
         total.add(&outcome.tally);
     }
     for reason in &total.reasons {
         println!("skipped: {reason}");
     }
-    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    println!(
+        "{} passed, {} failed, {} skipped",
+        total.passed, total.failed, total.skipped
+    );
     i32::from(total.failed > 0)
 }
 
