@@ -1,0 +1,252 @@
+//! A buffer: validated memory with a layout, which a producer puts into one frame after another.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arrayvec::ArrayVec;
+
+use crate::error::{Error, LayoutError};
+use crate::format::{Fourcc, Modifier};
+use crate::layout::{Layout, MAX_PLANES, Plane, Size};
+use crate::object::{Identity, Object, ObjectKind};
+use crate::sys::memory::Memory;
+
+/// Stable name of a buffer: the kernel identity of its objects and its pool's generation. An import cache's key:
+/// equal as long as an import made from it is good.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId {
+    objects: [u64; MAX_PLANES],
+    dev: u64,
+    generation: u64,
+}
+
+impl BufferId {
+    /// The pool generation that is part of it.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl fmt::Debug for BufferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BufferId({self})")
+    }
+}
+
+impl fmt::Display for BufferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inos = self.objects.iter().filter(|ino| **ino != 0);
+        for (i, ino) in inos.enumerate() {
+            write!(f, "{}{ino}", if i == 0 { "ino " } else { "+" })?;
+        }
+        write!(f, " gen {}", self.generation)
+    }
+}
+
+/// A number no other pool of this process has: producers stamp it on the buffers of one negotiation.
+#[must_use]
+pub fn next_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Objects and the layout that was checked against them.
+///
+/// Producers keep one per slot and wrap it into a [`Frame`](crate::Frame) for each capture, which costs no system
+/// call; the CPU mapping made for one frame serves the next.
+#[derive(Debug)]
+pub struct Buffer {
+    backing: Backing,
+    layout: Layout,
+    id: BufferId,
+    /// Nobody outside writes while it is in a frame: the producer's promise, see [`crate::raw::private_buffer`].
+    private: bool,
+    in_frame: AtomicBool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Backing {
+    Objects(ArrayVec<Arc<Object>, MAX_PLANES>),
+    Bytes(Memory),
+}
+
+impl Buffer {
+    /// Checks the planes against the objects' true sizes. CPU views of its frames copy rows out: only
+    /// [`crate::raw::private_buffer`] can promise that nobody else writes.
+    ///
+    /// # Errors
+    /// [`Error::Layout`], [`Error::MixedObjects`].
+    pub fn new(
+        fourcc: Fourcc,
+        modifier: Modifier,
+        size: Size,
+        objects: impl IntoIterator<Item = Arc<Object>>,
+        planes: &[Plane],
+        generation: u64,
+    ) -> Result<Self, Error> {
+        let mut list = ArrayVec::<_, MAX_PLANES>::new();
+        let mut found = 0;
+        for object in objects {
+            found += 1;
+            let _ = list.try_push(object);
+        }
+        if found > MAX_PLANES {
+            return Err(LayoutError::ObjectCount {
+                found,
+                limit: MAX_PLANES,
+            }
+            .into());
+        }
+        let sizes: ArrayVec<u64, MAX_PLANES> = list.iter().map(|o: &Arc<Object>| o.size()).collect();
+        let layout = Layout::check(fourcc, modifier, size, planes, &sizes)?;
+        Self::with_layout(list, layout, generation, false)
+    }
+
+    pub(crate) fn with_layout(
+        objects: ArrayVec<Arc<Object>, MAX_PLANES>,
+        layout: Layout,
+        generation: u64,
+        private: bool,
+    ) -> Result<Self, Error> {
+        if let Some(object) = objects.iter().position(|o| o.kind() != objects[0].kind()) {
+            return Err(Error::MixedObjects { object });
+        }
+        let mut inos = [0; MAX_PLANES];
+        for (ino, object) in inos.iter_mut().zip(&objects) {
+            *ino = object.identity().ino;
+        }
+        let dev = objects.first().map_or(0, |o| o.identity().dev);
+        let id = BufferId {
+            objects: inos,
+            dev,
+            generation,
+        };
+        let backing = Backing::Objects(objects);
+        Ok(Self {
+            backing,
+            layout,
+            id,
+            private,
+            in_frame: AtomicBool::new(false),
+        })
+    }
+
+    /// One dma-buf or sealed memfd with a layout for it: what allocators make.
+    ///
+    /// # Errors
+    /// As [`Object::new`] and [`Buffer::new`].
+    pub fn from_fd(fd: OwnedFd, layout: &Layout, generation: u64) -> Result<Self, Error> {
+        let object = Arc::new(Object::new(fd, 0)?);
+        Self::new(
+            layout.fourcc(),
+            layout.modifier(),
+            layout.size(),
+            [object],
+            layout.planes(),
+            generation,
+        )
+    }
+
+    /// Bytes of this process's own, private by nature.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when the layout does not fit the bytes.
+    pub fn from_bytes(bytes: Box<[u8]>, layout: &Layout) -> Result<Self, Error> {
+        /// Owned bytes have no inode; `st_dev` is never all ones.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let layout = Layout::check(
+            layout.fourcc(),
+            layout.modifier(),
+            layout.size(),
+            layout.planes(),
+            &[bytes.len() as u64],
+        )?;
+        let mut objects = [0; MAX_PLANES];
+        objects[0] = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(Self {
+            backing: Backing::Bytes(Memory::owned(bytes)),
+            layout,
+            id: BufferId {
+                objects,
+                dev: u64::MAX,
+                generation: 0,
+            },
+            private: true,
+            in_frame: AtomicBool::new(false),
+        })
+    }
+
+    /// The layout.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The stable name.
+    #[must_use]
+    pub fn id(&self) -> BufferId {
+        self.id
+    }
+
+    /// The memory objects; none for owned bytes.
+    #[must_use]
+    pub fn objects(&self) -> &[Arc<Object>] {
+        match &self.backing {
+            Backing::Objects(objects) => objects,
+            Backing::Bytes(_) => &[],
+        }
+    }
+
+    /// Whether devices can import it.
+    #[must_use]
+    pub fn is_dmabuf(&self) -> bool {
+        self.objects()
+            .first()
+            .is_some_and(|o| o.kind() == ObjectKind::Dmabuf)
+    }
+
+    pub(crate) fn backing(&self) -> &Backing {
+        &self.backing
+    }
+
+    pub(crate) fn is_private(&self) -> bool {
+        self.private
+    }
+
+    /// Puts it into a frame. Private memory is in one frame at a time, so that an exclusive view is exclusive.
+    pub(crate) fn claim(&self) -> Result<(), Error> {
+        if self.private && self.in_frame.swap(true, Ordering::Acquire) {
+            return Err(Error::InUse { id: self.id });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn release(&self) {
+        self.in_frame.store(false, Ordering::Release);
+    }
+
+    /// The distinct kernel objects, each once, in order of first appearance.
+    pub(crate) fn distinct(&self) -> impl Iterator<Item = (usize, &Object)> {
+        let objects = self.objects();
+        objects
+            .iter()
+            .enumerate()
+            .filter(|(i, o)| objects[..*i].iter().all(|p| p.identity() != o.identity()))
+            .map(|(i, o)| (i, &**o))
+    }
+
+    /// Whether the planes lie in more than one kernel object (what Vulkan calls disjoint), whatever the number of
+    /// descriptors.
+    #[must_use]
+    pub fn is_disjoint(&self) -> bool {
+        self.distinct().count() > 1
+    }
+
+    /// Kernel identities of the objects.
+    pub fn identities(&self) -> impl Iterator<Item = Identity> {
+        self.objects().iter().map(|o| o.identity())
+    }
+}

@@ -1,0 +1,238 @@
+//! CPU access to a frame's memory: waiting, mapping, bracketing, and the slices that follow from it.
+
+use arrayvec::ArrayVec;
+
+use super::dmabuf;
+use super::memory::Memory;
+use crate::buffer::Backing;
+use crate::deadline::Deadline;
+use crate::error::Error;
+use crate::fence::Waited;
+use crate::frame::Frame;
+use crate::layout::{Layout, MAX_PLANES};
+use crate::object::{Access, Object};
+
+/// An access that has begun; its drop ends it.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    layout: &'a Layout,
+    memory: ArrayVec<&'a Memory, MAX_PLANES>,
+    /// Objects between SYNC_START and SYNC_END.
+    open: ArrayVec<&'a Object, MAX_PLANES>,
+    /// Objects registered as having slices; empty when rows can only be copied out.
+    borrowed: ArrayVec<&'a Object, MAX_PLANES>,
+    slices: bool,
+    access: Access,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn begin(frame: &'a Frame, access: Access, deadline: Deadline) -> Result<Self, Error> {
+        let buffer = frame.buffer();
+        let layout = buffer.layout();
+        if !layout.modifier().is_linear() {
+            return Err(Error::NotLinear {
+                modifier: layout.modifier(),
+            });
+        }
+        if access == Access::Write {
+            if let Some(object) = buffer.objects().iter().position(|o| !o.is_writable()) {
+                return Err(Error::ReadOnly { object });
+            }
+        }
+        settle(frame.wait(deadline)?, "acquire fence")?;
+        let mut view = Self {
+            layout,
+            memory: ArrayVec::new(),
+            open: ArrayVec::new(),
+            borrowed: ArrayVec::new(),
+            slices: buffer.is_private(),
+            access,
+        };
+        let objects = match buffer.backing() {
+            Backing::Objects(objects) => objects,
+            Backing::Bytes(memory) => {
+                view.memory.push(memory);
+                return Ok(view);
+            }
+        };
+        for object in objects {
+            // Two descriptors of one kernel object share one mapping, or overlapping planes could alias unseen.
+            let first = buffer.distinct().find(|(_, o)| o.identity() == object.identity());
+            view.memory.push(first.map_or(&**object, |(_, o)| o).memory()?);
+        }
+        for (_, object) in buffer.distinct() {
+            settle(object.wait_idle(access, deadline)?, "implicit fence")?;
+            if object.kind() == crate::object::ObjectKind::Dmabuf {
+                dmabuf::begin_cpu_access(object.fd(), access.sync_flags())
+                    .map_err(Error::os("DMA_BUF_IOCTL_SYNC(START)", "object"))?;
+                view.open.push(object);
+            }
+        }
+        if view.slices {
+            for object in objects {
+                if object.borrows().begin() {
+                    view.borrowed.push(object);
+                } else {
+                    view.slices = false;
+                }
+            }
+        }
+        Ok(view)
+    }
+
+    /// Object index, first byte and length of a row's samples.
+    pub(crate) fn row(&self, plane: usize, row: u32) -> Result<(usize, usize, usize), Error> {
+        let planes = self.layout.planes();
+        let at = planes.get(plane).ok_or(Error::OutOfRange {
+            what: "plane",
+            index: plane,
+            limit: planes.len(),
+        })?;
+        let rows = self.layout.rows(plane);
+        if row >= rows {
+            return Err(Error::OutOfRange {
+                what: "row",
+                index: row as usize,
+                limit: rows as usize,
+            });
+        }
+        // Inside the object, and so inside the address space: validation and mapping have seen to that.
+        let offset = at.offset + u64::from(at.stride) * u64::from(row);
+        Ok((
+            at.object,
+            usize::try_from(offset).unwrap_or(usize::MAX),
+            self.layout.row_bytes(plane),
+        ))
+    }
+
+    /// Object index, first byte and length from the plane's first to its last sample.
+    pub(crate) fn span(&self, plane: usize) -> Result<(usize, usize, usize), Error> {
+        let (object, start, _) = self.row(plane, 0)?;
+        let (_, last, len) = self.row(plane, self.layout.rows(plane) - 1)?;
+        Ok((object, start, last - start + len))
+    }
+
+    pub(crate) fn slice(&self, (object, offset, len): (usize, usize, usize)) -> Result<&[u8], Error> {
+        if !self.slices {
+            return Err(Error::Foreign { object });
+        }
+        // SAFETY: private memory (the producer's promise, `raw::private_buffer`), claimed by one frame, its descriptor
+        // not lent (it is registered in `borrowed`); a writer in this process would need the frame's only handle
+        // mutably, which this view borrows.
+        let slice = unsafe { self.memory[object].slice(offset, len) };
+        slice.ok_or(Error::OutOfRange {
+            what: "byte",
+            index: offset + len,
+            limit: self.memory[object].len(),
+        })
+    }
+
+    pub(crate) fn copy(&self, plane: usize, row: u32, to: &mut [u8]) -> Result<usize, Error> {
+        let (object, offset, len) = self.row(plane, row)?;
+        let found = to.len();
+        let to = to.get_mut(..len).ok_or(Error::TooSmall {
+            what: "row destination",
+            found,
+            needed: len,
+        })?;
+        if self.slices {
+            to.copy_from_slice(self.slice((object, offset, len))?);
+        } else if !self.memory[object].copy_out(offset, to) {
+            return Err(Error::OutOfRange {
+                what: "byte",
+                index: offset + len,
+                limit: self.memory[object].len(),
+            });
+        }
+        Ok(len)
+    }
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
+    pub(crate) fn has_slices(&self) -> bool {
+        self.slices
+    }
+
+    /// For a view made with [`Access::Write`] on a frame's only handle.
+    pub(crate) fn slice_mut(
+        &mut self,
+        (object, offset, len): (usize, usize, usize),
+    ) -> Result<&mut [u8], Error> {
+        self.exclusive(object)?;
+        let memory = self.memory[object];
+        // SAFETY: as in `slice`, and `exclusive` has made sure that the view is one for writing, of which a frame can
+        // have only one and no other view beside it; `&mut self` keeps other slices of this view away.
+        let slice = unsafe { memory.slice_mut(offset, len) };
+        slice.ok_or(Error::OutOfRange {
+            what: "byte",
+            index: offset + len,
+            limit: memory.len(),
+        })
+    }
+
+    pub(crate) fn planes_mut(&mut self) -> Result<ArrayVec<&mut [u8], MAX_PLANES>, Error> {
+        let count = self.layout.planes().len();
+        let mut spans = ArrayVec::<_, MAX_PLANES>::new();
+        for plane in 0..count {
+            let (object, offset, len) = self.span(plane)?;
+            self.exclusive(object)?;
+            let memory = self.memory[object];
+            let overlaps = spans
+                .iter()
+                .any(|&(other, start, other_len): &(&Memory, usize, usize)| {
+                    std::ptr::eq(other, memory) && offset < start + other_len && start < offset + len
+                });
+            if overlaps {
+                return Err(Error::Unsupported {
+                    operation: "borrowing all planes",
+                    object: format!("a layout whose plane {plane} shares bytes with another"),
+                });
+            }
+            spans.push((memory, offset, len));
+        }
+        let mut slices = ArrayVec::new();
+        for (memory, offset, len) in spans {
+            // SAFETY: as in `slice_mut`; the spans do not overlap (just checked), and planes of one kernel object go
+            // through one mapping.
+            let slice = unsafe { memory.slice_mut(offset, len) };
+            slices.push(slice.ok_or(Error::OutOfRange {
+                what: "byte",
+                index: offset + len,
+                limit: memory.len(),
+            })?);
+        }
+        Ok(slices)
+    }
+
+    fn exclusive(&self, object: usize) -> Result<(), Error> {
+        if self.access == Access::Write && self.slices {
+            Ok(())
+        } else {
+            Err(Error::Foreign { object })
+        }
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        for object in &self.borrowed {
+            object.borrows().end();
+        }
+        for object in &self.open {
+            // The access is over whatever the kernel answers.
+            let _ = dmabuf::end_cpu_access(object.fd(), self.access.sync_flags());
+        }
+    }
+}
+
+fn settle(waited: Waited, what: &'static str) -> Result<(), Error> {
+    match waited {
+        Waited::Signaled => Ok(()),
+        Waited::Failed(errno) => Err(Error::FenceFailed { errno }),
+        Waited::TimedOut => Err(Error::Timeout { what }),
+    }
+}

@@ -1,0 +1,201 @@
+//! CPU views of frames.
+//!
+//! A view waits for fences first, with the caller's deadline, because `DMA_BUF_SYNC_START` would wait without one;
+//! then it brackets the access and ends it in `Drop`, also while unwinding. Rows come as slices only from private
+//! memory, where nobody else writes while the frame lives; from foreign memory they are copied out.
+
+use arrayvec::ArrayVec;
+
+use crate::deadline::Deadline;
+use crate::error::Error;
+use crate::frame::Frame;
+use crate::layout::{Layout, MAX_PLANES};
+use crate::object::Access;
+use crate::sys::access::View;
+
+/// Reading by the CPU; made by [`Frame::map_read`].
+#[derive(Debug)]
+#[must_use = "the view ends CPU access when it drops"]
+pub struct ReadView<'a> {
+    inner: View<'a>,
+}
+
+/// Writing by the CPU; made by [`Frame::map_write`].
+#[derive(Debug)]
+#[must_use = "the view ends CPU access when it drops"]
+pub struct WriteView<'a> {
+    inner: View<'a>,
+}
+
+macro_rules! reading {
+    () => {
+        /// The layout being read.
+        #[must_use]
+        pub fn layout(&self) -> &Layout {
+            self.inner.layout()
+        }
+
+        /// Whether rows can be borrowed, or have to be copied out because others may write the memory.
+        #[must_use]
+        pub fn has_slices(&self) -> bool {
+            self.inner.has_slices()
+        }
+
+        /// The samples of one row, without padding.
+        ///
+        /// # Errors
+        /// [`Error::Foreign`] when rows have to be copied out, [`Error::OutOfRange`].
+        pub fn row(&self, plane: usize, row: u32) -> Result<&[u8], Error> {
+            self.inner.slice(self.inner.row(plane, row)?)
+        }
+
+        /// All rows of a plane, without padding.
+        ///
+        /// # Errors
+        /// As [`Self::row`].
+        pub fn rows(&self, plane: usize) -> Result<impl Iterator<Item = &[u8]>, Error> {
+            let stride = self
+                .layout()
+                .planes()
+                .get(plane)
+                .map_or(1, |p| p.stride as usize);
+            let len = self.layout().row_bytes(plane);
+            Ok(self
+                .plane(plane)?
+                .chunks(stride)
+                .map(move |row| &row[..len]))
+        }
+
+        /// A plane from its first to its last sample, with the padding between rows ([`Plane::stride`]
+        /// (crate::Plane) bytes apart).
+        ///
+        /// # Errors
+        /// As [`Self::row`].
+        pub fn plane(&self, plane: usize) -> Result<&[u8], Error> {
+            self.inner.slice(self.inner.span(plane)?)
+        }
+
+        /// Copies one row's samples to the front of `to` and gives their length in bytes.
+        ///
+        /// # Errors
+        /// [`Error::TooSmall`], [`Error::OutOfRange`].
+        pub fn copy_row(&self, plane: usize, row: u32, to: &mut [u8]) -> Result<usize, Error> {
+            self.inner.copy(plane, row, to)
+        }
+
+        /// Copies the whole picture without padding, plane after plane.
+        ///
+        /// # Errors
+        /// [`Error::TooSmall`] when `to` is shorter than [`Layout::tight_len`].
+        pub fn copy_tight(&self, to: &mut [u8]) -> Result<(), Error> {
+            let needed = usize::try_from(self.layout().tight_len()).unwrap_or(usize::MAX);
+            if to.len() < needed {
+                return Err(Error::TooSmall {
+                    what: "picture destination",
+                    found: to.len(),
+                    needed,
+                });
+            }
+            let mut rest = to;
+            for plane in 0..self.layout().planes().len() {
+                for row in 0..self.layout().rows(plane) {
+                    let len = self.copy_row(plane, row, rest)?;
+                    rest = &mut rest[len..];
+                }
+            }
+            Ok(())
+        }
+
+        /// [`Self::copy_tight`] into a new vector.
+        #[must_use]
+        pub fn to_tight(&self) -> Vec<u8> {
+            let mut bytes = vec![0; usize::try_from(self.layout().tight_len()).unwrap_or(0)];
+            // A validated layout's picture fits its memory, and the vector was made to fit the picture.
+            let _ = self.copy_tight(&mut bytes);
+            bytes
+        }
+    };
+}
+
+impl<'a> ReadView<'a> {
+    pub(crate) fn begin(frame: &'a Frame, deadline: Deadline) -> Result<Self, Error> {
+        View::begin(frame, Access::Read, deadline).map(|inner| Self { inner })
+    }
+
+    reading!();
+}
+
+impl<'a> WriteView<'a> {
+    pub(crate) fn begin(frame: &'a mut Frame, deadline: Deadline) -> Result<Self, Error> {
+        if !frame.is_unique() {
+            return Err(Error::Shared {
+                reason: "it has other clones",
+            });
+        }
+        if !frame.buffer().is_private() {
+            return Err(Error::Shared {
+                reason: "its memory came from outside",
+            });
+        }
+        let inner = View::begin(frame, Access::Write, deadline)?;
+        if !inner.has_slices() {
+            return Err(Error::Shared {
+                reason: "its descriptor has been lent",
+            });
+        }
+        Ok(Self { inner })
+    }
+
+    reading!();
+
+    /// The samples of one row, to write.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`].
+    pub fn row_mut(&mut self, plane: usize, row: u32) -> Result<&mut [u8], Error> {
+        let at = self.inner.row(plane, row)?;
+        self.inner.slice_mut(at)
+    }
+
+    /// A plane from its first to its last sample, with the padding between rows, to write.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`].
+    pub fn plane_mut(&mut self, plane: usize) -> Result<&mut [u8], Error> {
+        let at = self.inner.span(plane)?;
+        self.inner.slice_mut(at)
+    }
+
+    /// Fills the picture from tight bytes, plane after plane.
+    ///
+    /// # Errors
+    /// [`Error::TooSmall`] when `from` is shorter than [`Layout::tight_len`].
+    pub fn copy_from_tight(&mut self, from: &[u8]) -> Result<(), Error> {
+        let needed = usize::try_from(self.layout().tight_len()).unwrap_or(usize::MAX);
+        if from.len() < needed {
+            return Err(Error::TooSmall {
+                what: "picture source",
+                found: from.len(),
+                needed,
+            });
+        }
+        let mut rest = from;
+        for plane in 0..self.layout().planes().len() {
+            for row in 0..self.layout().rows(plane) {
+                let to = self.row_mut(plane, row)?;
+                let (now, later) = rest.split_at(to.len());
+                to.copy_from_slice(now);
+                rest = later;
+            }
+        }
+        Ok(())
+    }
+
+    /// All planes at once, each from its first to its last sample, to write: what converters take.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when two planes share bytes (interleaved rows).
+    pub fn planes_mut(&mut self) -> Result<ArrayVec<&mut [u8], MAX_PLANES>, Error> {
+        self.inner.planes_mut()
+    }
+}

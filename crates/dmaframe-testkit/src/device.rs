@@ -1,0 +1,103 @@
+//! Where devices are. Numbers shift, so DRM and V4L2 nodes are looked up by their driver's name.
+
+use std::path::{Path, PathBuf};
+
+/// A device a test may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Device {
+    /// `/dev/udmabuf`.
+    Udmabuf,
+    /// `/dev/dma_heap/system`.
+    SystemHeap,
+    /// debugfs' `sync/sw_sync`.
+    SwSync,
+    /// vgem's card node (dumb buffers need it).
+    VgemCard,
+    /// vgem's render node (fences, syncobj).
+    VgemRender,
+    /// vkms' card node.
+    Vkms,
+    /// The first capture node of a V4L2 driver with single-planar buffers.
+    Capture(&'static str),
+    /// The first capture node of a V4L2 driver with multi-planar buffers.
+    CaptureMplane(&'static str),
+    /// A program on the PATH.
+    Program(&'static str),
+}
+
+/// Finds it, or says what is missing.
+///
+/// # Errors
+/// The reason, as a sentence.
+pub fn find(device: Device) -> Result<PathBuf, String> {
+    match device {
+        Device::Udmabuf => openable(Path::new("/dev/udmabuf")),
+        Device::SystemHeap => openable(Path::new("/dev/dma_heap/system")),
+        Device::SwSync => openable(Path::new("/sys/kernel/debug/sync/sw_sync")),
+        Device::VgemCard => drm("vgem", "card"),
+        Device::VgemRender => drm("vgem", "renderD"),
+        Device::Vkms => drm("vkms", "card"),
+        Device::Capture(driver) => v4l2(driver, V4L2_CAP_VIDEO_CAPTURE),
+        Device::CaptureMplane(driver) => v4l2(driver, V4L2_CAP_VIDEO_CAPTURE_MPLANE),
+        Device::Program(name) => program(name),
+    }
+}
+
+const V4L2_CAP_VIDEO_CAPTURE: u32 = 0x1;
+const V4L2_CAP_VIDEO_CAPTURE_MPLANE: u32 = 0x1000;
+
+fn openable(path: &Path) -> Result<PathBuf, String> {
+    let open = std::fs::OpenOptions::new().read(true).write(true).open(path);
+    open.map(|_| path.to_owned())
+        .map_err(|e| format!("{} cannot be opened ({e})", path.display()))
+}
+
+fn entries(dir: &str, prefix: &str) -> Vec<PathBuf> {
+    let mut list: Vec<_> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| {
+            p.file_name()
+                .is_some_and(|n| n.to_string_lossy().starts_with(prefix))
+        })
+        .collect();
+    // By number, so that "first" is the lowest and not what the directory order gives.
+    list.sort_by_key(|p| {
+        let name = p
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        name.trim_start_matches(|c: char| !c.is_ascii_digit())
+            .parse::<u32>()
+            .unwrap_or(u32::MAX)
+    });
+    list
+}
+
+fn drm(driver: &str, prefix: &str) -> Result<PathBuf, String> {
+    let found = entries("/dev/dri", prefix).into_iter().find(|path| {
+        std::fs::File::open(path)
+            .is_ok_and(|file| crate::sys::drm_driver(&file).is_ok_and(|name| name == driver))
+    });
+    found.ok_or_else(|| format!("no DRM node /dev/dri/{prefix}* of driver {driver}"))
+}
+
+fn v4l2(driver: &str, cap: u32) -> Result<PathBuf, String> {
+    let found = entries("/dev", "video").into_iter().find(|path| {
+        std::fs::File::open(path).is_ok_and(|file| {
+            crate::sys::v4l2_driver(&file).is_ok_and(|(name, caps)| name == driver && caps & cap != 0)
+        })
+    });
+    found.ok_or_else(|| format!("no V4L2 capture node of driver {driver} with capability {cap:#x}"))
+}
+
+fn program(name: &str) -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file());
+    found.ok_or_else(|| format!("no program {name} on the PATH"))
+}

@@ -1,0 +1,63 @@
+//! What the workspace's own tests share.
+//!
+//! - [`need!`]: the one way a test says which device it needs. On a plain host it skips the test *visibly*; in the
+//!   lab, where every device exists, its absence fails the test.
+//! - [`Leaks`]: descriptors and mappings before and after.
+//! - [`SwSync`] and [`Vgem`]: fences that signal when the test says so.
+//!
+//! ```
+//! # fn test() {
+//! let device = dmaframe_testkit::need!(dmaframe_testkit::Device::Udmabuf);
+//! # let _ = device; }
+//! # test()
+//! ```
+
+mod device;
+mod fences;
+mod leaks;
+mod sys;
+
+pub use device::{Device, find};
+pub use fences::{SwSync, Vgem};
+pub use leaks::{Leaks, rss_kib};
+
+/// The path of a device, or an early return from the test that says on stderr what was missing.
+///
+/// # Panics
+/// In the lab (`DMAFRAME_LAB=1`), where everything exists.
+#[macro_export]
+macro_rules! need {
+    ($device:expr) => {
+        match $crate::find($device) {
+            Ok(path) => path,
+            Err(reason) => {
+                $crate::skip(&reason);
+                return;
+            }
+        }
+    };
+}
+
+/// Whether this is the lab.
+#[must_use]
+pub fn in_lab() -> bool {
+    std::env::var_os("DMAFRAME_LAB").is_some()
+}
+
+/// Says that the running test is skipped: on the real stderr, which libtest does not capture, and in the file that
+/// `DMAFRAME_SKIPS` names, from which the test command counts.
+///
+/// # Panics
+/// In the lab.
+pub fn skip(reason: &str) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    let line = format!("skipped {}: {reason}\n", thread.name().unwrap_or("test"));
+    assert!(!in_lab(), "{line}in the lab every device must be there");
+    let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+    if let Some(path) = std::env::var_os("DMAFRAME_SKIPS") {
+        if let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path) {
+            let _ = file.write_all(line.as_bytes());
+        }
+    }
+}
