@@ -1,0 +1,183 @@
+//! From a dequeued buffer to what the consumer gets.
+
+use dmaframe_core::{Bitstream, Clock, Deadline, Delivery, Fence, FrameMeta, Timestamp};
+
+use super::slots::Place;
+use super::{Capture, Captured};
+use crate::error::Error;
+use crate::format::Field;
+use crate::sys::{BufferInfo, abi};
+
+impl Capture {
+    /// Hands out the buffer of `info`, a copy of it, or nothing (damaged, short, dropped by policy); whatever is not
+    /// handed out is queued again.
+    pub(super) fn deliver(&mut self, info: &BufferInfo) -> Result<Option<Captured>, Error> {
+        let slot = info.index as usize;
+        let (sequence, missing) = self.sequence.advance(info.sequence);
+        self.stats.gaps += missing;
+        if !self.is_whole(info)? {
+            self.slots.queue(&self.device, slot)?;
+            return Ok(None);
+        }
+        // The one in hand is not with the driver any more.
+        let outstanding = self.slots.slots.len() - self.slots.with_driver() - 1;
+        let delivery = self.budget.decide(self.slots.slots.len(), outstanding);
+        if delivery == Delivery::Drop {
+            self.stats.dropped += 1;
+            self.hop
+                .dropped("consumers hold all buffers but those the driver needs");
+            self.slots.queue(&self.device, slot)?;
+            return Ok(None);
+        }
+        let mut meta = self.meta.clone();
+        meta.sequence = Some(sequence);
+        meta.timestamp = timestamp(info);
+        let captured = self.wrap(info, slot, meta);
+        let captured = captured.map_err(|error| Error::Core {
+            device: self.device.path().to_owned(),
+            error,
+        })?;
+        self.slots.slots[slot].place = Place::Out;
+        if delivery == Delivery::Share {
+            self.stats.delivered += 1;
+            self.hop.zero_copy();
+            return Ok(Some(captured));
+        }
+        let copy = self.copy(&captured);
+        // The buffer comes back through the queue like any other, and goes to the driver before anything else.
+        drop(captured);
+        self.reclaim(false)?;
+        copy.map(Some)
+    }
+
+    fn wrap(
+        &self,
+        info: &BufferInfo,
+        slot: usize,
+        meta: FrameMeta,
+    ) -> Result<Captured, dmaframe_core::Error> {
+        let buffer = &self.slots.slots[slot].buffer;
+        let Some(codec) = self.slots.codec else {
+            return self
+                .returns
+                .frame(slot, buffer, meta, Fence::Signaled)
+                .map(Captured::Frame);
+        };
+        let len = info.planes[0].bytesused as usize;
+        // An intra-only codec has no other frames, and its drivers often leave the flag out.
+        let intra = matches!(codec, dmaframe_core::Codec::MJPEG | dmaframe_core::Codec::JPEG);
+        let keyframe = intra || info.flags & abi::BUF_FLAG_KEYFRAME != 0;
+        Bitstream::from_slot(&self.returns, slot, buffer, codec, len, keyframe, meta).map(Captured::Bitstream)
+    }
+
+    fn copy(&mut self, captured: &Captured) -> Result<Captured, Error> {
+        let now = Deadline::now();
+        let (copy, bytes) = match captured {
+            Captured::Frame(frame) => (frame.detach(now).map(Captured::Frame), frame.layout().tight_len()),
+            Captured::Bitstream(unit) => (unit.detach(now).map(Captured::Bitstream), unit.len() as u64),
+        };
+        let copy = copy.map_err(|error| Error::Core {
+            device: self.device.path().to_owned(),
+            error,
+        })?;
+        self.stats.detached += 1;
+        self.hop
+            .cpu_copy(bytes, "consumers hold all buffers but those the driver needs");
+        Ok(copy)
+    }
+
+    /// Whether the buffer holds the whole of what its layout promises; counts why not.
+    fn is_whole(&mut self, info: &BufferInfo) -> Result<bool, Error> {
+        let progressive = self.slots.codec.is_some() || Field::from_raw(info.field) == Field::Progressive;
+        if info.flags & abi::BUF_FLAG_ERROR != 0 || !progressive {
+            self.stats.errors += 1;
+            self.hop
+                .dropped("the driver flagged the buffer as damaged, or delivered a single field");
+            return Ok(false);
+        }
+        let found = info.planes[..info.plane_count].iter();
+        for (plane, memory) in found.enumerate().take(self.format.memory_planes().len()) {
+            if memory.data_offset != 0 {
+                return Err(Error::DataOffset {
+                    device: self.device.path().to_owned(),
+                    buffer: info.index as usize,
+                    plane,
+                    found: memory.data_offset,
+                });
+            }
+        }
+        // An access unit is as long as it is, but has to lie inside its buffer and be there at all.
+        let short = match self.slots.codec {
+            Some(_) => {
+                let room = self.slots.slots[info.index as usize].buffer.layout().row_bytes(0);
+                let used = info.planes[0].bytesused as usize;
+                used == 0 || used > room
+            }
+            None => {
+                let used = info.planes.iter().map(|plane| u64::from(plane.bytesused));
+                info.plane_count < self.slots.needed.len()
+                    || used.zip(&self.slots.needed).any(|(used, needed)| used < *needed)
+            }
+        };
+        if short {
+            self.stats.short += 1;
+            self.hop
+                .dropped("the driver filled fewer bytes than the picture has");
+        }
+        Ok(!short)
+    }
+}
+
+/// The driver's time and the clock it says it is from. Only one clock has a flag; a copied time is the sender's.
+fn timestamp(info: &BufferInfo) -> Option<Timestamp> {
+    let clock = match info.flags & abi::BUF_FLAG_TIMESTAMP_MASK {
+        abi::BUF_FLAG_TIMESTAMP_MONOTONIC => Clock::Monotonic,
+        _ => Clock::Unknown,
+    };
+    let seconds = u64::try_from(info.sec).ok()?.checked_mul(1_000_000_000)?;
+    let ns = u64::try_from(info.usec).ok()?.checked_mul(1000)?;
+    Some(Timestamp {
+        ns: seconds.checked_add(ns)?,
+        clock,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::PlaneInfo;
+
+    fn info(flags: u32, sec: i64, usec: i64) -> BufferInfo {
+        let planes = [PlaneInfo::default(); abi::VIDEO_MAX_PLANES];
+        BufferInfo {
+            index: 0,
+            flags,
+            field: 1,
+            sequence: 0,
+            sec,
+            usec,
+            plane_count: 1,
+            planes,
+        }
+    }
+
+    #[test]
+    fn only_a_time_flagged_monotonic_is_monotonic() {
+        let monotonic = timestamp(&info(abi::BUF_FLAG_TIMESTAMP_MONOTONIC, 2, 5)).unwrap();
+        assert_eq!((monotonic.ns, monotonic.clock), (2_000_005_000, Clock::Monotonic));
+        assert_eq!(timestamp(&info(0, 1, 0)).unwrap().clock, Clock::Unknown);
+        assert_eq!(
+            timestamp(&info(abi::BUF_FLAG_TIMESTAMP_COPY, 1, 0))
+                .unwrap()
+                .clock,
+            Clock::Unknown
+        );
+    }
+
+    #[test]
+    fn a_time_no_clock_has_is_no_time() {
+        assert_eq!(timestamp(&info(0, -1, 0)), None);
+        assert_eq!(timestamp(&info(0, i64::MAX, 0)), None);
+        assert_eq!(timestamp(&info(0, 0, i64::MIN)), None);
+    }
+}

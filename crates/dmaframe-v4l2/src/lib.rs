@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod capture;
+mod color;
+mod controls;
+mod device;
+mod enumerate;
+mod error;
+mod event;
+mod format;
+mod pixelformat;
+mod sys;
+mod view;
+
+pub use capture::{Capture, CaptureBuilder, Captured, Stats};
+pub use color::RawColor;
+pub use controls::{Control, ControlKind, ControlRef, MenuItem};
+pub use device::{Capabilities, Device, Listed, list};
+pub use enumerate::{Intervals, OfferedFormat, Sizes};
+pub use error::Error;
+pub use event::{Event, EventKind};
+pub use format::{Field, Format, FormatRequest, Interval, MemoryPlane};
+pub use pixelformat::{FrameFormat, PixelFormat};
+pub use view::{Input, Selection, SelectionTarget};

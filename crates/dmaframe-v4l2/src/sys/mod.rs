@@ -1,0 +1,377 @@
+//! The only unsafe code of the crate: the V4L2 ioctls, each behind a safe function.
+//!
+//! They go through `nix`'s ioctl macros and not rustix because rustix has no types for this family, and the macros
+//! derive each request number from the structure's size, which differs between 32 and 64 bit.
+
+pub(crate) mod abi;
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+
+use abi::{Buffer, BufferUnion, ExtControl, ExtControlUnion, ExtControls, Format, FormatUnion, PixFormat};
+use abi::{PixFormatMplane, Plain, PlaneBuf, PlaneUnion};
+use arrayvec::ArrayVec;
+use dmaframe_core::{Layout, MAX_PLANES, Object};
+use rustix::io::Errno;
+
+/// The generated functions are `pub` and without documentation: fenced in here.
+mod raw {
+    use super::abi;
+    use std::ffi::c_int;
+
+    nix::ioctl_read!(querycap, b'V', 0, abi::Capability);
+    nix::ioctl_readwrite!(enum_fmt, b'V', 2, abi::FmtDesc);
+    nix::ioctl_readwrite!(g_fmt, b'V', 4, abi::Format);
+    nix::ioctl_readwrite!(s_fmt, b'V', 5, abi::Format);
+    nix::ioctl_readwrite!(reqbufs, b'V', 8, abi::RequestBuffers);
+    nix::ioctl_readwrite!(querybuf, b'V', 9, abi::Buffer);
+    nix::ioctl_readwrite!(qbuf, b'V', 15, abi::Buffer);
+    nix::ioctl_readwrite!(expbuf, b'V', 16, abi::ExportBuffer);
+    nix::ioctl_readwrite!(dqbuf, b'V', 17, abi::Buffer);
+    nix::ioctl_write_ptr!(streamon, b'V', 18, c_int);
+    nix::ioctl_write_ptr!(streamoff, b'V', 19, c_int);
+    nix::ioctl_readwrite!(g_parm, b'V', 21, abi::StreamParm);
+    nix::ioctl_readwrite!(s_parm, b'V', 22, abi::StreamParm);
+    nix::ioctl_readwrite!(enuminput, b'V', 26, abi::Input);
+    nix::ioctl_readwrite!(querymenu, b'V', 37, abi::QueryMenu);
+    nix::ioctl_read!(g_input, b'V', 38, c_int);
+    nix::ioctl_readwrite!(s_input, b'V', 39, c_int);
+    nix::ioctl_readwrite!(try_fmt, b'V', 64, abi::Format);
+    nix::ioctl_readwrite!(g_ext_ctrls, b'V', 71, abi::ExtControls);
+    nix::ioctl_readwrite!(s_ext_ctrls, b'V', 72, abi::ExtControls);
+    nix::ioctl_readwrite!(enum_framesizes, b'V', 74, abi::FrmSizeEnum);
+    nix::ioctl_readwrite!(enum_frameintervals, b'V', 75, abi::FrmIvalEnum);
+    nix::ioctl_read!(dqevent, b'V', 89, abi::Event);
+    nix::ioctl_write_ptr!(subscribe_event, b'V', 90, abi::EventSubscription);
+    nix::ioctl_write_ptr!(unsubscribe_event, b'V', 91, abi::EventSubscription);
+    nix::ioctl_readwrite!(g_selection, b'V', 94, abi::Selection);
+    nix::ioctl_readwrite!(s_selection, b'V', 95, abi::Selection);
+    nix::ioctl_readwrite!(query_ext_ctrl, b'V', 103, abi::QueryExtCtrl);
+}
+
+/// Runs `call` again for as long as a signal interrupts it.
+fn retry(mut call: impl FnMut() -> nix::Result<i32>) -> Result<(), Errno> {
+    loop {
+        match call() {
+            Ok(_) => return Ok(()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(Errno::from_raw_os_error(errno as i32)),
+        }
+    }
+}
+
+/// One safe function for each ioctl whose structure holds no pointer.
+macro_rules! calls {
+    ($($name:ident($ty:ty);)*) => {$(
+        pub(crate) fn $name(fd: BorrowedFd<'_>, arg: &mut $ty) -> Result<(), Errno> {
+            // SAFETY: the descriptor is open for the borrow, and the request number carries the size of exactly the
+            // structure `arg` points to, which has no pointers for the kernel to follow.
+            retry(|| unsafe { raw::$name(fd.as_raw_fd(), arg) })
+        }
+    )*};
+}
+
+calls! {
+    querycap(abi::Capability);
+    enum_fmt(abi::FmtDesc);
+    reqbufs(abi::RequestBuffers);
+    streamon(i32);
+    streamoff(i32);
+    g_parm(abi::StreamParm);
+    s_parm(abi::StreamParm);
+    enuminput(abi::Input);
+    querymenu(abi::QueryMenu);
+    g_input(i32);
+    s_input(i32);
+    enum_framesizes(abi::FrmSizeEnum);
+    enum_frameintervals(abi::FrmIvalEnum);
+    dqevent(abi::Event);
+    subscribe_event(abi::EventSubscription);
+    unsubscribe_event(abi::EventSubscription);
+    g_selection(abi::Selection);
+    s_selection(abi::Selection);
+    query_ext_ctrl(abi::QueryExtCtrl);
+}
+
+/// A picture format as one of the two structures the buffer type calls for.
+#[derive(Clone, Copy)]
+pub(crate) enum AnyFormat {
+    Single(PixFormat),
+    Multi(PixFormatMplane),
+}
+
+/// Which of the three format ioctls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FormatCall {
+    Get,
+    Try,
+    Set,
+}
+
+/// `VIDIOC_G_FMT`, `VIDIOC_TRY_FMT` or `VIDIOC_S_FMT`; the driver's answer comes back in `format`.
+pub(crate) fn format(fd: BorrowedFd<'_>, call: FormatCall, format: &mut AnyFormat) -> Result<(), Errno> {
+    let mut arg = match *format {
+        AnyFormat::Single(pix) => {
+            let mut fmt = FormatUnion { raw: [0; 200] };
+            fmt.pix = pix;
+            Format {
+                kind: abi::BUF_TYPE_VIDEO_CAPTURE,
+                fmt,
+            }
+        }
+        AnyFormat::Multi(pix_mp) => {
+            let mut fmt = FormatUnion { raw: [0; 200] };
+            fmt.pix_mp = pix_mp;
+            Format {
+                kind: abi::BUF_TYPE_VIDEO_CAPTURE_MPLANE,
+                fmt,
+            }
+        }
+    };
+    // SAFETY: as in `calls!`; of the union's members only the overlay window has pointers, and the buffer types set
+    // above are the two that do not use it.
+    retry(|| unsafe {
+        match call {
+            FormatCall::Get => raw::g_fmt(fd.as_raw_fd(), &mut arg),
+            FormatCall::Try => raw::try_fmt(fd.as_raw_fd(), &mut arg),
+            FormatCall::Set => raw::s_fmt(fd.as_raw_fd(), &mut arg),
+        }
+    })?;
+    match format {
+        // SAFETY: all 200 bytes were initialised above and every bit pattern is a value of these integers.
+        AnyFormat::Single(pix) => *pix = unsafe { arg.fmt.pix },
+        // SAFETY: as above.
+        AnyFormat::Multi(pix_mp) => *pix_mp = unsafe { arg.fmt.pix_mp },
+    }
+    Ok(())
+}
+
+/// One memory plane of a buffer, in and out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PlaneInfo {
+    /// Size of the memory, bytes.
+    pub(crate) length: u32,
+    /// Bytes the driver filled, from the start of the memory (`data_offset` included).
+    pub(crate) bytesused: u32,
+    /// Where the data begins.
+    pub(crate) data_offset: u32,
+}
+
+/// What the driver says about a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BufferInfo {
+    pub(crate) index: u32,
+    pub(crate) flags: u32,
+    pub(crate) field: u32,
+    pub(crate) sequence: u32,
+    pub(crate) sec: i64,
+    pub(crate) usec: i64,
+    /// Memory planes the driver reports, at most `VIDEO_MAX_PLANES`.
+    pub(crate) plane_count: usize,
+    pub(crate) planes: [PlaneInfo; abi::VIDEO_MAX_PLANES],
+}
+
+/// Which ioctl of the three that take a whole `struct v4l2_buffer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BufferCall {
+    Query,
+    Queue,
+    Dequeue,
+}
+
+/// `VIDIOC_QUERYBUF`: sizes of buffer `index`.
+pub(crate) fn querybuf(fd: BorrowedFd<'_>, kind: u32, memory: u32, index: u32) -> Result<BufferInfo, Errno> {
+    buffer_call(fd, BufferCall::Query, kind, memory, index, &[])
+}
+
+/// `VIDIOC_DQBUF`: the next filled buffer; [`Errno::AGAIN`] when there is none.
+pub(crate) fn dqbuf(fd: BorrowedFd<'_>, kind: u32, memory: u32) -> Result<BufferInfo, Errno> {
+    buffer_call(fd, BufferCall::Dequeue, kind, memory, 0, &[])
+}
+
+/// `VIDIOC_QBUF`: gives buffer `index` to the driver. For DMABUF memory `planes` holds each plane's descriptor and
+/// size (the driver takes its own reference), for MMAP it is empty.
+pub(crate) fn qbuf(
+    fd: BorrowedFd<'_>,
+    kind: u32,
+    memory: u32,
+    index: u32,
+    planes: &[(BorrowedFd<'_>, u32)],
+) -> Result<(), Errno> {
+    buffer_call(fd, BufferCall::Queue, kind, memory, index, planes).map(|_| ())
+}
+
+fn buffer_call(
+    fd: BorrowedFd<'_>,
+    call: BufferCall,
+    kind: u32,
+    memory: u32,
+    index: u32,
+    memory_planes: &[(BorrowedFd<'_>, u32)],
+) -> Result<BufferInfo, Errno> {
+    let multi = kind == abi::BUF_TYPE_VIDEO_CAPTURE_MPLANE;
+    if memory_planes.len() > abi::VIDEO_MAX_PLANES {
+        return Err(Errno::INVAL);
+    }
+    // Declared before `arg`, which points to it, so that it outlives every use.
+    let mut planes = [PlaneBuf::zeroed(); abi::VIDEO_MAX_PLANES];
+    let mut arg = Buffer {
+        kind,
+        memory,
+        index,
+        ..Buffer::zeroed()
+    };
+    if multi {
+        for (plane, (fd, length)) in planes.iter_mut().zip(memory_planes) {
+            plane.m = PlaneUnion { fd: fd.as_raw_fd() };
+            plane.length = *length;
+        }
+        arg.m = BufferUnion {
+            planes: planes.as_mut_ptr(),
+        };
+        // Elements of the array: all of it for the driver to fill, on QBUF too, where it uses the format's count.
+        arg.length = abi::VIDEO_MAX_PLANES as u32;
+    } else if let Some((fd, length)) = memory_planes.first() {
+        arg.m = BufferUnion { fd: fd.as_raw_fd() };
+        arg.length = *length;
+    }
+    // SAFETY: as in `calls!`. The one pointer, set for multi-planar types only, leads to `planes`, whose true element
+    // count is in `length`; the kernel writes no more elements than that and keeps no pointer after the call.
+    retry(|| unsafe {
+        match call {
+            BufferCall::Query => raw::querybuf(fd.as_raw_fd(), &mut arg),
+            BufferCall::Queue => raw::qbuf(fd.as_raw_fd(), &mut arg),
+            BufferCall::Dequeue => raw::dqbuf(fd.as_raw_fd(), &mut arg),
+        }
+    })?;
+    let mut info = BufferInfo {
+        index: arg.index,
+        flags: arg.flags,
+        field: arg.field,
+        sequence: arg.sequence,
+        sec: arg.timestamp.sec,
+        usec: arg.timestamp.usec,
+        plane_count: 1,
+        planes: [PlaneInfo::default(); abi::VIDEO_MAX_PLANES],
+    };
+    if multi {
+        info.plane_count = (arg.length as usize).min(abi::VIDEO_MAX_PLANES);
+        for (to, from) in info.planes.iter_mut().zip(&planes) {
+            *to = PlaneInfo {
+                length: from.length,
+                bytesused: from.bytesused,
+                data_offset: from.data_offset,
+            };
+        }
+    } else {
+        info.planes[0] = PlaneInfo {
+            length: arg.length,
+            bytesused: arg.bytesused,
+            data_offset: 0,
+        };
+    }
+    Ok(info)
+}
+
+/// A memory plane of a driver's own buffer, fresh from `VIDIOC_EXPBUF` and in nobody else's hands.
+#[derive(Debug)]
+pub(crate) struct Exported(OwnedFd);
+
+/// `VIDIOC_EXPBUF`: memory plane `plane` of buffer `index` as a new dma-buf, close-on-exec, readable and writable.
+pub(crate) fn expbuf(fd: BorrowedFd<'_>, kind: u32, index: u32, plane: u32) -> Result<Exported, Errno> {
+    let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::RDWR;
+    let mut arg = abi::ExportBuffer {
+        kind,
+        index,
+        plane,
+        flags: flags.bits(),
+        ..abi::ExportBuffer::zeroed()
+    };
+    // SAFETY: as in `calls!`.
+    retry(|| unsafe { raw::expbuf(fd.as_raw_fd(), &mut arg) })?;
+    if arg.fd < 0 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: the call succeeded, so the kernel made this descriptor for us and nobody else owns it.
+    Ok(Exported(unsafe { OwnedFd::from_raw_fd(arg.fd) }))
+}
+
+/// The exported planes of one buffer as a [`Buffer`](dmaframe_core::Buffer) whose frames give slices. `layout` sees the
+/// objects' true sizes and says where the planes lie.
+///
+/// Only the capture engine calls this, and it keeps the promise below: it makes frames of a buffer only between
+/// `VIDIOC_DQBUF` and the `VIDIOC_QBUF` that follows the lease's return.
+pub(crate) fn exported_buffer<E: From<dmaframe_core::Error>>(
+    planes: impl IntoIterator<Item = Exported>,
+    generation: u64,
+    layout: impl FnOnce(&[u64]) -> Result<Layout, E>,
+) -> Result<dmaframe_core::Buffer, E> {
+    let mut objects = ArrayVec::<_, MAX_PLANES>::new();
+    for (index, plane) in planes.into_iter().take(MAX_PLANES).enumerate() {
+        objects.push(Arc::new(Object::new(plane.0, index)?));
+    }
+    let sizes: ArrayVec<u64, MAX_PLANES> = objects.iter().map(|object: &Arc<Object>| object.size()).collect();
+    let layout = layout(&sizes)?;
+    // SAFETY: the memory is the driver's own, exported to us alone (`Exported` comes from nowhere else), each plane
+    // once. The driver writes it only while the buffer is queued, and the engine puts it into a frame only after
+    // DQBUF named it and queues it again only after that frame's lease has run.
+    let buffer = unsafe {
+        dmaframe_core::raw::private_buffer(
+            layout.fourcc(),
+            layout.modifier(),
+            layout.size(),
+            objects,
+            layout.planes(),
+            generation,
+        )
+    };
+    Ok(buffer?)
+}
+
+/// A scalar control's value as `VIDIOC_G_EXT_CTRLS` (`None`) reads or `VIDIOC_S_EXT_CTRLS` (`Some`) writes it. `wide`
+/// says whether the control is 64 bits. The caller must have made sure that `id` is no control with a payload: the
+/// kernel answers [`Errno::NOSPC`] for one, since the size given is 0.
+pub(crate) fn control(fd: BorrowedFd<'_>, id: u32, wide: bool, set: Option<i64>) -> Result<i64, Errno> {
+    let mut value = ExtControlUnion { value64: 0 };
+    if let Some(new) = set {
+        if wide {
+            value.value64 = new;
+        } else {
+            value.value = i32::try_from(new).map_err(|_| Errno::RANGE)?;
+        }
+    }
+    // Declared before `arg`, which points to it, so that it outlives every use.
+    let mut one = ExtControl {
+        id,
+        size: 0,
+        reserved2: 0,
+        value,
+    };
+    let mut arg = ExtControls {
+        count: 1,
+        controls: &raw mut one,
+        ..ExtControls::zeroed()
+    };
+    // SAFETY: as in `calls!`; the pointer leads to one control, as `count` says, and its own value is no pointer: for
+    // a control that takes one, a size of 0 makes the kernel fail before it follows it.
+    retry(|| unsafe {
+        match set {
+            Some(_) => raw::s_ext_ctrls(fd.as_raw_fd(), &mut arg),
+            None => raw::g_ext_ctrls(fd.as_raw_fd(), &mut arg),
+        }
+    })?;
+    // SAFETY: the eight bytes were initialised above; every bit pattern is an integer.
+    Ok(unsafe {
+        if wide {
+            one.value.value64
+        } else {
+            i64::from(one.value.value)
+        }
+    })
+}
+
+/// The `changes` word of a source change event.
+pub(crate) fn source_changes(event: &abi::Event) -> u32 {
+    // SAFETY: the structure started zeroed, so all its bytes are initialised; every bit pattern is an integer.
+    unsafe { event.u.src_changes }
+}
