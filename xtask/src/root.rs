@@ -228,8 +228,9 @@ pub(crate) fn enter(
             "mkdir -p /sys/root{quoted} && mount --rbind {quoted} /sys/root{quoted}"
         ));
     }
-    lines.push("mount --rbind /proc /sys/root/proc".into());
-    lines.push("for f in null zero urandom random; do : > /sys/root/dev/$f 2>/dev/null || true; mount --bind /dev/$f /sys/root/dev/$f; done".into());
+    lines.push("mount --rbind /proc /sys/root/proc && mount -t tmpfs tmpfs /sys/root/dev".into());
+    let device = ": > /sys/root/dev/$f; mount --bind /dev/$f /sys/root/dev/$f";
+    lines.push(format!("for f in null zero urandom random; do {device}; done"));
     let inner = format!("cd {} && {script}", quote(cwd));
     lines.push(format!(
         "exec chroot /sys/root /bin/sh -c {}",

@@ -150,7 +150,7 @@ impl Ci {
                 status(&mut doc)
             }
             Step::Deny => self.deny(),
-            Step::Package => self.cargo(&[&["package", "--workspace", "--allow-dirty"], all]),
+            Step::Package => self.package(all),
             Step::Msrv => self.itself(&["msrv"]),
             Step::Loom => {
                 let mut loom = self.command(&build::cargo());
@@ -181,6 +181,18 @@ impl Ci {
 
     fn itself(&self, words: &[&str]) -> Result<Verdict> {
         status(self.command(&crate::own_path().into()).args(words).arg("--yes"))
+    }
+
+    /// Packs every publishable crate and builds it from its package, as crates.io's users will.
+    fn package(&self, all: &[&str]) -> Result<Verdict> {
+        let metadata = build::metadata()?;
+        let packages = metadata["packages"].as_array().into_iter().flatten();
+        // `publish = false` is an empty list of registries.
+        let names = packages
+            .filter(|p| p["publish"].is_null())
+            .filter_map(|p| p["name"].as_str());
+        let names: Vec<_> = names.flat_map(|name| ["--package", name]).collect();
+        self.cargo(&[&["package", "--allow-dirty"], names.as_slice(), all])
     }
 
     fn test(&self) -> Result<Verdict> {
