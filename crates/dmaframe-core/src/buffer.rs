@@ -228,6 +228,15 @@ impl Buffer {
         self.in_frame.store(false, Ordering::Release);
     }
 
+    /// Reserves a private buffer for a device that is going to write it, so that no frame can be made of it meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while it is in a frame or with a device.
+    pub fn claim_for_device(self: &Arc<Self>) -> Result<DeviceClaim, Error> {
+        self.claim()?;
+        Ok(DeviceClaim(Some(Arc::clone(self))))
+    }
+
     /// The distinct kernel objects, each once, in order of first appearance.
     pub(crate) fn distinct(&self) -> impl Iterator<Item = (usize, &Object)> {
         let objects = self.objects();
@@ -248,5 +257,38 @@ impl Buffer {
     /// Kernel identities of the objects.
     pub fn identities(&self) -> impl Iterator<Item = Identity> {
         self.objects().iter().map(|o| o.identity())
+    }
+}
+
+/// A buffer that is with a device (queued for capture, rendered into). Dropping it frees the buffer;
+/// [`ReturnQueue::frame_from_device`](crate::ReturnQueue::frame_from_device) turns it into a frame when the device is
+/// done.
+#[derive(Debug)]
+#[must_use = "dropping the claim lets others use a buffer that the device may still write"]
+pub struct DeviceClaim(Option<Arc<Buffer>>);
+
+impl DeviceClaim {
+    /// The buffer.
+    #[must_use]
+    pub fn buffer(&self) -> &Arc<Buffer> {
+        match &self.0 {
+            Some(buffer) => buffer,
+            None => unreachable!("only `into_frame` takes it out, and it takes the claim"),
+        }
+    }
+
+    /// Hands the claim on to a frame.
+    pub(crate) fn into_buffer(mut self) -> Arc<Buffer> {
+        let buffer = Arc::clone(self.buffer());
+        self.0 = None;
+        buffer
+    }
+}
+
+impl Drop for DeviceClaim {
+    fn drop(&mut self) {
+        if let Some(buffer) = &self.0 {
+            buffer.release();
+        }
     }
 }

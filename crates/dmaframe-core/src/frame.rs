@@ -120,6 +120,18 @@ impl Frame {
             .into());
         }
         buffer.claim()?;
+        Ok(Self::claimed(buffer, meta, acquire, lease, spent))
+    }
+
+    /// The same for a buffer that has been claimed already.
+    pub(crate) fn claimed(
+        buffer: Arc<Buffer>,
+        mut meta: FrameMeta,
+        acquire: Fence,
+        lease: Lease,
+        spent: Option<Spent<Body>>,
+    ) -> Self {
+        meta.visible = meta.visible.filter(|rect| rect.fits(buffer.layout().size()));
         let dmabuf = buffer.is_dmabuf();
         let end = Mutex::new(End {
             lease,
@@ -137,11 +149,11 @@ impl Frame {
             Some(spent) => spent.refill(body),
             None => Shared::new(body),
         };
-        Ok(if dmabuf {
+        if dmabuf {
             Self::Dmabuf(DmabufFrame(shared))
         } else {
             Self::Cpu(CpuFrame(shared))
-        })
+        }
     }
 
     fn shared(&self) -> &Shared<Body> {

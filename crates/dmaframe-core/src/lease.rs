@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use rustix::event::EventfdFlags;
 
-use crate::buffer::Buffer;
-use crate::error::Error;
+use crate::buffer::{Buffer, DeviceClaim};
+use crate::error::{Error, Rejected};
 use crate::fence::Fence;
 use crate::frame::{Body, Frame};
 use crate::meta::FrameMeta;
@@ -195,6 +195,23 @@ impl ReturnQueue {
     ) -> Result<Frame, Error> {
         let (lease, spent) = self.take_out(slot)?;
         Frame::assemble(Arc::clone(buffer), meta, acquire, lease, spent)
+    }
+
+    /// As [`ReturnQueue::frame`], for a buffer a device has just filled. A visible rect outside the picture is ignored.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for a slot there is not or that is out; the claim is given back.
+    pub fn frame_from_device(
+        self: &Arc<Self>,
+        slot: usize,
+        claim: DeviceClaim,
+        meta: FrameMeta,
+        acquire: Fence,
+    ) -> Result<Frame, Box<Rejected<DeviceClaim>>> {
+        match self.take_out(slot) {
+            Ok((lease, spent)) => Ok(Frame::claimed(claim.into_buffer(), meta, acquire, lease, spent)),
+            Err(error) => Err(Rejected::new(claim, error)),
+        }
     }
 
     fn take_out(self: &Arc<Self>, slot: usize) -> Result<(Lease, Option<Spent<Body>>), Error> {

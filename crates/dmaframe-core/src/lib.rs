@@ -24,7 +24,7 @@ mod sys;
 mod view;
 
 pub use bitstream::{Bitstream, BitstreamView, Codec};
-pub use buffer::{Buffer, BufferId, next_generation};
+pub use buffer::{Buffer, BufferId, DeviceClaim, next_generation};
 pub use deadline::Deadline;
 pub use error::{Error, LayoutError, Rejected};
 pub use fence::{Fence, FenceInfo, SyncFile, Timeline, TimelineDevice, TimelinePoint, Waited};

@@ -3,6 +3,7 @@
 //! - [`need!`]: the one way a test says which device it needs. On a plain host it skips the test *visibly*; in the
 //!   lab, where every device exists, its absence fails the test.
 //! - [`Leaks`]: descriptors and mappings before and after.
+//! - [`udmabuf`], [`system_heap`], [`memfd`]: raw descriptors, without the allocators under test.
 //! - [`SwSync`] and [`Vgem`]: fences that signal when the test says so.
 //!
 //! ```
@@ -15,11 +16,13 @@
 mod device;
 mod fences;
 mod leaks;
+mod memory;
 mod sys;
 
 pub use device::{Device, find};
 pub use fences::{SwSync, Vgem};
 pub use leaks::{Leaks, rss_kib};
+pub use memory::{memfd, system_heap, udmabuf};
 
 /// The path of a device, or an early return from the test that says on stderr what was missing.
 ///

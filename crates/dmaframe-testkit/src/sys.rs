@@ -66,6 +66,24 @@ struct DrmVersion {
     desc: *mut u8,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct UdmabufCreate {
+    memfd: u32,
+    flags: u32,
+    offset: u64,
+    size: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct HeapAllocation {
+    len: u64,
+    fd: u32,
+    fd_flags: u32,
+    heap_flags: u64,
+}
+
 macro_rules! call {
     ($fd:expr, $group:literal, $nr:expr, $arg:expr, $type:ty) => {
         // SAFETY: the request reads and writes the struct of this number, which `$type` mirrors; pointers in it are
@@ -163,4 +181,59 @@ pub(crate) fn v4l2_driver(video: &File) -> io::Result<(String, u32)> {
         String::from_utf8_lossy(&arg.driver[..end]).into_owned(),
         arg.device_caps,
     ))
+}
+
+pub(crate) fn udmabuf(device: &File, memfd: BorrowedFd<'_>, size: u64) -> io::Result<OwnedFd> {
+    const UDMABUF_FLAGS_CLOEXEC: u32 = 1;
+    let memfd = u32::try_from(memfd.as_raw_fd()).unwrap_or(u32::MAX);
+    let arg = UdmabufCreate {
+        memfd,
+        flags: UDMABUF_FLAGS_CLOEXEC,
+        offset: 0,
+        size,
+    };
+    // SAFETY: UDMABUF_CREATE reads a `struct udmabuf_create`, which the type mirrors, and its result is a new
+    // descriptor of ours.
+    let fd = unsafe { ioctl(device, CreateFd { arg }) }?;
+    Ok(fd)
+}
+
+pub(crate) fn heap(device: &File, len: u64, access: u32) -> io::Result<OwnedFd> {
+    let mut arg = HeapAllocation {
+        len,
+        fd: 0,
+        fd_flags: access,
+        heap_flags: 0,
+    };
+    call!(device, b'H', 0, arg, HeapAllocation)?;
+    let fd = i32::try_from(arg.fd).unwrap_or(-1);
+    // SAFETY: on success the kernel installed a new descriptor in our table and gave nobody else its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// UDMABUF_CREATE answers with a descriptor as the call's result, which rustix' ready patterns do not do.
+struct CreateFd {
+    arg: UdmabufCreate,
+}
+
+// SAFETY: the opcode is UDMABUF_CREATE's, `as_ptr` points to the struct it reads, and its output is a descriptor.
+unsafe impl rustix::ioctl::Ioctl for CreateFd {
+    type Output = OwnedFd;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> rustix::ioctl::Opcode {
+        opcode::write::<UdmabufCreate>(b'u', 0x42)
+    }
+
+    fn as_ptr(&mut self) -> *mut std::ffi::c_void {
+        (&raw mut self.arg).cast()
+    }
+
+    unsafe fn output_from_ptr(
+        out: rustix::ioctl::IoctlOutput,
+        _: *mut std::ffi::c_void,
+    ) -> rustix::io::Result<OwnedFd> {
+        // SAFETY: a successful UDMABUF_CREATE returns a new descriptor in our table.
+        Ok(unsafe { OwnedFd::from_raw_fd(out) })
+    }
 }

@@ -89,7 +89,8 @@ impl Fence {
     /// A fence that signals when both have. Costs one `SYNC_IOC_MERGE` when both are pending and nothing when
     /// either is known to be done; a timeline point is turned into a sync_file first.
     ///
-    /// A signalled fence is dropped, except one that carries an error: the merged fence keeps it.
+    /// A signalled fence is dropped, and with it its error if the other is still pending, as in the kernel's own merge:
+    /// who has to know asks each fence for its status.
     ///
     /// # Errors
     /// [`Error::Os`] with both fences given back: somebody still has to wait for them.
@@ -114,11 +115,13 @@ impl Fence {
     }
 
     fn merged_with(&self, other: &Self) -> Result<Merged, Error> {
-        if self.is_trivial() || self.wait(Deadline::now())?.is_signaled() {
-            return Ok(Merged::Second);
-        }
-        if other.is_trivial() || other.wait(Deadline::now())?.is_signaled() {
-            return Ok(Merged::First);
+        match (self.wait(Deadline::now())?, other.wait(Deadline::now())?) {
+            (Waited::TimedOut, Waited::TimedOut) => {}
+            (Waited::TimedOut, _) => return Ok(Merged::First),
+            (_, Waited::TimedOut) => return Ok(Merged::Second),
+            // Both are done: the one with an error has more to say.
+            (Waited::Failed(_), _) => return Ok(Merged::First),
+            _ => return Ok(Merged::Second),
         }
         let (from_self, from_other);
         let first = match self {
