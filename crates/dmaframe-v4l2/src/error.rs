@@ -172,19 +172,6 @@ pub enum Error {
         /// How many buffers there are.
         limit: usize,
     },
-    /// Data that does not begin where the plane does (`data_offset` of the multi-planar API): a frame's layout is fixed
-    /// when the stream starts, so such a driver cannot be described by one.
-    #[error("{}: buffer {buffer} plane {plane} begins at byte {found}; only 0 is supported", device.display())]
-    DataOffset {
-        /// The device node.
-        device: PathBuf,
-        /// The buffer's index.
-        buffer: usize,
-        /// The memory plane.
-        plane: usize,
-        /// The offset found.
-        found: u32,
-    },
     /// The stream is stopped: nothing will arrive until it is started.
     #[error("{} is not streaming: start the capture first", device.display())]
     Stopped {
@@ -294,7 +281,6 @@ impl Error {
             | Self::BufferCount { device, .. }
             | Self::MemoryMode { device, .. }
             | Self::BufferIndex { device, .. }
-            | Self::DataOffset { device, .. }
             | Self::Stopped { device }
             | Self::NoControl { device, .. }
             | Self::ControlRange { device, .. }

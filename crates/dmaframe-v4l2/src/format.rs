@@ -103,14 +103,19 @@ impl Format {
     /// [`Error::UnmappedFormat`] for a format no frame has, [`Error::Interlaced`], [`Error::PlaneCount`],
     /// [`Error::Layout`] when the driver's own sizes do not hold the planes.
     pub fn layout(&self, device: &Device) -> Result<Layout, Error> {
-        self.layout_for(
-            device.path(),
-            &self.planes.iter().map(|p| u64::from(p.size)).collect::<Vec<_>>(),
-        )
+        let sizes: ArrayVec<u64, { abi::VIDEO_MAX_PLANES }> =
+            self.planes.iter().map(|plane| plane.size.into()).collect();
+        self.layout_at(device.path(), &sizes, &[])
     }
 
-    /// [`Format::layout`] against the true sizes of a buffer's memory planes.
-    pub(crate) fn layout_for(&self, device: &std::path::Path, sizes: &[u64]) -> Result<Layout, Error> {
+    /// [`Format::layout`] against the true sizes of a buffer's memory planes, with the data of each beginning `starts`
+    /// bytes into it (0 where it does not say).
+    pub(crate) fn layout_at(
+        &self,
+        device: &std::path::Path,
+        sizes: &[u64],
+        starts: &[u32],
+    ) -> Result<Layout, Error> {
         let device = || device.to_owned();
         let Some(frame) = self.pixel_format.frame() else {
             return Err(Error::UnmappedFormat {
@@ -133,10 +138,13 @@ impl Format {
                 expected,
             });
         }
-        let planes = self.planes_of(frame).map_err(|error| Error::Layout {
+        let mut planes = self.planes_of(frame).map_err(|error| Error::Layout {
             device: device(),
             error,
         })?;
+        for plane in &mut planes {
+            plane.offset = plane.offset.saturating_add(starts.get(plane.object).copied().unwrap_or(0).into());
+        }
         Layout::check(frame.fourcc, frame.modifier, self.size, &planes, sizes).map_err(|error| {
             Error::Layout {
                 device: device(),
@@ -448,7 +456,7 @@ mod tests {
 
     fn planes(format: &Format) -> Result<Vec<(usize, u64, u32)>, Error> {
         let sizes: Vec<_> = format.memory_planes().iter().map(|p| u64::from(p.size)).collect();
-        let layout = format.layout_for(Path::new("/dev/video-test"), &sizes)?;
+        let layout = format.layout_at(Path::new("/dev/video-test"), &sizes, &[])?;
         Ok(layout
             .planes()
             .iter()
@@ -500,6 +508,18 @@ mod tests {
         // NV12 in one memory plane through the multi-planar API is an ordinary contiguous format.
         let nv12 = planes(&multi(b"NV12", 640, 360, &[(640, 640 * 540)])).unwrap();
         assert_eq!(nv12, [(0, 0, 640), (0, 640 * 360, 640)]);
+    }
+
+    /// Vivid's NM16 has a header in front of the data of each plane, as some sensors do.
+    #[test]
+    fn data_behind_a_header_moves_every_plane_of_its_memory() {
+        let format = multi(b"NM12", 640, 360, &[(640, 640 * 360 + 128), (640, 640 * 180 + 64)]);
+        let sizes = [640 * 360 + 128, 640 * 180 + 64];
+        let layout = format.layout_at(Path::new("/dev/video-test"), &sizes, &[128, 64]).unwrap();
+        assert_eq!(layout.planes().iter().map(|p| p.offset).collect::<Vec<_>>(), [128, 64]);
+        let past = format.layout_at(Path::new("/dev/video-test"), &sizes, &[129, 64]).unwrap_err();
+        assert!(matches!(past, Error::Layout { error: LayoutError::PastEnd { plane: 0, .. }, .. }), "{past}");
+        assert!(format.layout_at(Path::new("/dev/video-test"), &sizes, &[u32::MAX]).is_err());
     }
 
     #[test]

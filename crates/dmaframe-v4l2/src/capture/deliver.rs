@@ -15,10 +15,11 @@ impl Capture {
         let slot = info.index as usize;
         let (sequence, missing) = self.sequence.advance(info.sequence);
         self.stats.gaps += missing;
-        if !self.is_whole(info)? {
+        if !self.is_whole(info) {
             self.slots.queue(&self.device, slot)?;
             return Ok(None);
         }
+        self.slots.relay(&self.device, &self.format, info)?;
         // The one in hand is not with the driver any more.
         let outstanding = self.slots.slots.len() - self.slots.with_driver() - 1;
         let delivery = self.budget.decide(self.slots.slots.len(), outstanding);
@@ -56,14 +57,16 @@ impl Capture {
         slot: usize,
         meta: FrameMeta,
     ) -> Result<Captured, dmaframe_core::Error> {
-        let buffer = &self.slots.slots[slot].buffer;
+        let buffer = self.slots.slots[slot].buffer();
         let Some(codec) = self.slots.codec else {
             return self
                 .returns
                 .frame(slot, buffer, meta, Fence::Signaled)
                 .map(Captured::Frame);
         };
-        let len = info.planes[0].bytesused as usize;
+        let plane = info.planes[0];
+        // Longer than its memory is refused by `from_slot`.
+        let len = plane.bytesused.saturating_sub(plane.data_offset) as usize;
         // An intra-only codec has no other frames, and its drivers often leave the flag out.
         let intra = matches!(codec, dmaframe_core::Codec::MJPEG | dmaframe_core::Codec::JPEG);
         let keyframe = intra || info.flags & abi::BUF_FLAG_KEYFRAME != 0;
@@ -87,36 +90,22 @@ impl Capture {
     }
 
     /// Whether the buffer holds the whole of what its layout promises; counts why not.
-    fn is_whole(&mut self, info: &BufferInfo) -> Result<bool, Error> {
+    fn is_whole(&mut self, info: &BufferInfo) -> bool {
         let progressive = self.slots.codec.is_some() || Field::from_raw(info.field) == Field::Progressive;
         if info.flags & abi::BUF_FLAG_ERROR != 0 || !progressive {
             self.stats.errors += 1;
             self.hop
                 .dropped("the driver flagged the buffer as damaged, or delivered a single field");
-            return Ok(false);
+            return false;
         }
-        let found = info.planes[..info.plane_count].iter();
-        for (plane, memory) in found.enumerate().take(self.format.memory_planes().len()) {
-            if memory.data_offset != 0 {
-                return Err(Error::DataOffset {
-                    device: self.device.path().to_owned(),
-                    buffer: info.index as usize,
-                    plane,
-                    found: memory.data_offset,
-                });
-            }
-        }
-        // An access unit is as long as it is, but has to lie inside its buffer and be there at all.
+        // An access unit is as long as it is, but has to lie inside its buffer and be there at all. Either way the
+        // bytes are counted from the start of the memory, so what lies in front of the data is not part of it.
+        let data = info.planes.iter().map(|plane| u64::from(plane.bytesused.saturating_sub(plane.data_offset)));
         let short = match self.slots.codec {
-            Some(_) => {
-                let room = self.slots.slots[info.index as usize].buffer.layout().row_bytes(0);
-                let used = info.planes[0].bytesused as usize;
-                used == 0 || used > room
-            }
+            Some(_) => data.take(1).any(|found| found == 0),
             None => {
-                let used = info.planes.iter().map(|plane| u64::from(plane.bytesused));
                 info.plane_count < self.slots.needed.len()
-                    || used.zip(&self.slots.needed).any(|(used, needed)| used < *needed)
+                    || data.zip(&self.slots.needed).any(|(found, needed)| found < *needed)
             }
         };
         if short {
@@ -124,7 +113,7 @@ impl Capture {
             self.hop
                 .dropped("the driver filled fewer bytes than the picture has");
         }
-        Ok(!short)
+        !short
     }
 }
 

@@ -325,7 +325,7 @@ impl Capture {
     ///
     /// # Errors
     /// [`Error::Unplugged`]; [`Error::Stopped`]; [`Error::Request`] (`VIDIOC_DQBUF`, `EIO`: the driver gave up, a stop
-    /// and start may help); [`Error::BufferIndex`] and [`Error::DataOffset`] from broken drivers.
+    /// and start may help); [`Error::BufferIndex`], [`Error::Layout`] and [`Error::Core`] from broken drivers.
     pub fn next(&mut self, deadline: impl Into<Deadline>) -> Result<Option<Captured>, Error> {
         let deadline = deadline.into();
         loop {

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use dmaframe_core::{Buffer, Codec, Fourcc, Layout, MAX_PLANES, Object, Size};
+use dmaframe_core::{Buffer, Codec, Fourcc, Layout, MAX_PLANES, Modifier, Object, Plane, Size};
 use rustix::io::Errno;
 
 use crate::device::Device;
@@ -51,12 +51,30 @@ pub(super) enum Place {
     Fenced,
 }
 
+/// A slot's memory.
+#[derive(Debug)]
+enum Memory {
+    Exported(sys::ExportedBuffer),
+    Imported(Arc<Buffer>),
+}
+
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) buffer: Arc<Buffer>,
+    memory: Memory,
     pub(super) place: Place,
     /// Sizes of the memory planes for `VIDIOC_QBUF`; used for imported buffers only.
     lengths: ArrayVec<u32, MAX_PLANES>,
+    /// Where the data begins in each memory plane, by the driver's last word.
+    starts: [u32; MAX_PLANES],
+}
+
+impl Slot {
+    pub(super) fn buffer(&self) -> &Arc<Buffer> {
+        match &self.memory {
+            Memory::Exported(exported) => exported.buffer(),
+            Memory::Imported(buffer) => buffer,
+        }
+    }
 }
 
 /// The slots of one allocation, and what is being captured into them.
@@ -148,14 +166,11 @@ impl Slots {
                 })?;
             planes.push(exported);
         }
-        let layout = |sizes: &[u64]| -> Result<Layout, Error> {
+        let layout = |sizes: &[u64]| {
             for (plane, (size, claimed)) in sizes.iter().zip(&info.planes).enumerate() {
                 check_size(device, index as usize, plane, *size, u64::from(claimed.length))?;
             }
-            match self.codec {
-                None => format.layout_for(device.path(), sizes),
-                Some(_) => carrier(device, sizes.first().copied().unwrap_or(0)),
-            }
+            self.layout(device, format, sizes, &[])
         };
         let failed = |error| match error {
             Failure::Ours(error) => error,
@@ -164,13 +179,10 @@ impl Slots {
                 error,
             },
         };
-        let buffer = sys::exported_buffer(planes, generation, |sizes| layout(sizes).map_err(Failure::Ours));
-        let buffer = buffer.map_err(failed)?;
-        Ok(Slot {
-            buffer: Arc::new(buffer),
-            place: Place::Home,
-            lengths: ArrayVec::new(),
-        })
+        let exported =
+            sys::ExportedBuffer::new(planes, generation, |sizes| layout(sizes).map_err(Failure::Ours));
+        let memory = Memory::Exported(exported.map_err(failed)?);
+        Ok(Slot { memory, place: Place::Home, lengths: ArrayVec::new(), starts: [0; MAX_PLANES] })
     }
 
     /// Checks that the caller's buffer is what the driver is going to write, to the byte: there is no way to tell the
@@ -231,11 +243,42 @@ impl Slots {
             check_size(device, index, plane, object.size(), u64::from(memory.size))?;
             lengths.push(u32::try_from(object.size()).unwrap_or(u32::MAX));
         }
-        Ok(Slot {
-            buffer: Arc::clone(buffer),
-            place: Place::Home,
-            lengths,
-        })
+        let memory = Memory::Imported(Arc::clone(buffer));
+        Ok(Slot { memory, place: Place::Home, lengths, starts: [0; MAX_PLANES] })
+    }
+
+    fn layout(&self, device: &Device, format: &Format, sizes: &[u64], starts: &[u32]) -> Result<Layout, Error> {
+        match self.codec {
+            None => format.layout_at(device.path(), sizes, starts),
+            Some(_) => carrier(device, sizes, starts),
+        }
+    }
+
+    /// Follows the driver when it says that the data of a buffer begins elsewhere than last time (`data_offset`). In a
+    /// steady stream it never does, and this only compares.
+    pub(super) fn relay(&mut self, device: &Device, format: &Format, info: &sys::BufferInfo) -> Result<(), Error> {
+        let index = info.index as usize;
+        let starts: [u32; MAX_PLANES] = std::array::from_fn(|plane| info.planes[plane].data_offset);
+        if self.slots[index].starts == starts {
+            return Ok(());
+        }
+        let buffer = Arc::clone(self.slots[index].buffer());
+        let sizes: ArrayVec<u64, MAX_PLANES> = buffer.objects().iter().map(|object| object.size()).collect();
+        let layout = self.layout(device, format, &sizes, &starts)?;
+        let failed = |error| Error::Core { device: device.path().to_owned(), error };
+        let slot = &mut self.slots[index];
+        slot.memory = match &slot.memory {
+            Memory::Exported(exported) => Memory::Exported(exported.relaid(&layout).map_err(failed)?),
+            Memory::Imported(_) => {
+                let objects = buffer.objects().iter().cloned();
+                let (fourcc, modifier, size) = (layout.fourcc(), layout.modifier(), layout.size());
+                let generation = buffer.id().generation();
+                let new = Buffer::new(fourcc, modifier, size, objects, layout.planes(), generation);
+                Memory::Imported(Arc::new(new.map_err(failed)?))
+            }
+        };
+        slot.starts = starts;
+        Ok(())
     }
 
     /// Gives a slot's buffer to the driver.
@@ -249,11 +292,12 @@ impl Slots {
                 limit,
             });
         };
+        let buffer = Arc::clone(slot.buffer());
         let mut planes = ArrayVec::<_, MAX_PLANES>::new();
         for (plane, length) in slot.lengths.iter().enumerate() {
             // Lent, not just passed: the driver writes, so CPU views of this memory must not hand out slices that the
             // caller's other handles of the buffer could keep meanwhile.
-            let fd = lend(device, &slot.buffer.objects()[plane], plane)?;
+            let fd = lend(device, &buffer.objects()[plane], plane)?;
             planes.push((fd, *length));
         }
         let number = u32::try_from(index).unwrap_or(u32::MAX);
@@ -348,12 +392,13 @@ fn codec_of(device: &Device, format: &Format) -> Result<Option<Codec>, Error> {
 }
 
 /// Encoded bytes as one row, which is how [`dmaframe_core::Bitstream`] carries them.
-fn carrier(device: &Device, size: u64) -> Result<Layout, Error> {
-    let width = u32::try_from(size).unwrap_or(u32::MAX);
-    Layout::tight(Fourcc::R8, Size::new(width, 1)).map_err(|error| Error::Layout {
-        device: device.path().to_owned(),
-        error,
-    })
+fn carrier(device: &Device, sizes: &[u64], starts: &[u32]) -> Result<Layout, Error> {
+    let start = starts.first().copied().unwrap_or(0);
+    let room = sizes.first().copied().unwrap_or(0).saturating_sub(start.into());
+    let width = u32::try_from(room).unwrap_or(u32::MAX);
+    let plane = Plane { object: 0, offset: start.into(), stride: width };
+    Layout::check(Fourcc::R8, Modifier::LINEAR, Size::new(width, 1), &[plane], sizes)
+        .map_err(|error| Error::Layout { device: device.path().to_owned(), error })
 }
 
 /// Bytes each object holds up to the last sample of the picture.

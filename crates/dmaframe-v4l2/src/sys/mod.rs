@@ -8,10 +8,10 @@ pub(crate) mod abi;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
-use abi::{Buffer, BufferUnion, ExtControl, ExtControlUnion, ExtControls, Format, FormatUnion, PixFormat};
+use abi::{BufferUnion, ExtControl, ExtControlUnion, ExtControls, Format, FormatUnion, PixFormat};
 use abi::{PixFormatMplane, Plain, PlaneBuf, PlaneUnion};
 use arrayvec::ArrayVec;
-use dmaframe_core::{Layout, MAX_PLANES, Object};
+use dmaframe_core::{Buffer, Layout, MAX_PLANES, Object};
 use rustix::io::Errno;
 
 /// The generated functions are `pub` and without documentation: fenced in here.
@@ -215,11 +215,11 @@ fn buffer_call(
     }
     // Declared before `arg`, which points to it, so that it outlives every use.
     let mut planes = [PlaneBuf::zeroed(); abi::VIDEO_MAX_PLANES];
-    let mut arg = Buffer {
+    let mut arg = abi::Buffer {
         kind,
         memory,
         index,
-        ..Buffer::zeroed()
+        ..abi::Buffer::zeroed()
     };
     if multi {
         for (plane, (fd, length)) in planes.iter_mut().zip(memory_planes) {
@@ -296,36 +296,54 @@ pub(crate) fn expbuf(fd: BorrowedFd<'_>, kind: u32, index: u32, plane: u32) -> R
     Ok(Exported(unsafe { OwnedFd::from_raw_fd(arg.fd) }))
 }
 
-/// The exported planes of one buffer as a [`Buffer`](dmaframe_core::Buffer) whose frames give slices. `layout` sees the
-/// objects' true sizes and says where the planes lie.
+/// A buffer of the driver's own, whose frames give slices.
 ///
-/// Only the capture engine calls this, and it keeps the promise below: it makes frames of a buffer only between
-/// `VIDIOC_DQBUF` and the `VIDIOC_QBUF` that follows the lease's return.
-pub(crate) fn exported_buffer<E: From<dmaframe_core::Error>>(
-    planes: impl IntoIterator<Item = Exported>,
-    generation: u64,
-    layout: impl FnOnce(&[u64]) -> Result<Layout, E>,
-) -> Result<dmaframe_core::Buffer, E> {
-    let mut objects = ArrayVec::<_, MAX_PLANES>::new();
-    for (index, plane) in planes.into_iter().take(MAX_PLANES).enumerate() {
-        objects.push(Arc::new(Object::new(plane.0, index)?));
+/// Made from fresh exports only, so that nobody else has its memory. Only the capture engine has these, and it keeps the
+/// promise below: it makes frames of one only between `VIDIOC_DQBUF` and the `VIDIOC_QBUF` that follows the lease's
+/// return.
+#[derive(Debug)]
+pub(crate) struct ExportedBuffer(Arc<Buffer>);
+
+impl ExportedBuffer {
+    /// Takes the planes of one buffer. `layout` sees the objects' true sizes and says where the picture lies.
+    pub(crate) fn new<E: From<dmaframe_core::Error>>(
+        planes: impl IntoIterator<Item = Exported>,
+        generation: u64,
+        layout: impl FnOnce(&[u64]) -> Result<Layout, E>,
+    ) -> Result<Self, E> {
+        let mut objects = ArrayVec::<_, MAX_PLANES>::new();
+        for (index, plane) in planes.into_iter().take(MAX_PLANES).enumerate() {
+            objects.push(Arc::new(Object::new(plane.0, index)?));
+        }
+        let sizes: ArrayVec<u64, MAX_PLANES> = objects.iter().map(|object: &Arc<Object>| object.size()).collect();
+        Ok(Self(private(objects, &layout(&sizes)?, generation)?))
     }
-    let sizes: ArrayVec<u64, MAX_PLANES> = objects.iter().map(|object: &Arc<Object>| object.size()).collect();
-    let layout = layout(&sizes)?;
+
+    /// The same memory with the picture at another place. The engine does this only while the buffer is in no frame,
+    /// and uses the old handle no more.
+    pub(crate) fn relaid(&self, layout: &Layout) -> Result<Self, dmaframe_core::Error> {
+        let objects = self.0.objects().iter().cloned().collect();
+        private(objects, layout, self.0.id().generation()).map(Self)
+    }
+
+    pub(crate) fn buffer(&self) -> &Arc<Buffer> {
+        &self.0
+    }
+}
+
+fn private(
+    objects: ArrayVec<Arc<Object>, MAX_PLANES>,
+    layout: &Layout,
+    generation: u64,
+) -> Result<Arc<Buffer>, dmaframe_core::Error> {
+    let (fourcc, modifier, size) = (layout.fourcc(), layout.modifier(), layout.size());
     // SAFETY: the memory is the driver's own, exported to us alone (`Exported` comes from nowhere else), each plane
     // once. The driver writes it only while the buffer is queued, and the engine puts it into a frame only after
     // DQBUF named it and queues it again only after that frame's lease has run.
     let buffer = unsafe {
-        dmaframe_core::raw::private_buffer(
-            layout.fourcc(),
-            layout.modifier(),
-            layout.size(),
-            objects,
-            layout.planes(),
-            generation,
-        )
+        dmaframe_core::raw::private_buffer(fourcc, modifier, size, objects, layout.planes(), generation)
     };
-    Ok(buffer?)
+    buffer.map(Arc::new)
 }
 
 /// A scalar control's value as `VIDIOC_G_EXT_CTRLS` (`None`) reads or `VIDIOC_S_EXT_CTRLS` (`Some`) writes it. `wide`
