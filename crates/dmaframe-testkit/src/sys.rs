@@ -88,7 +88,7 @@ macro_rules! call {
     ($fd:expr, $group:literal, $nr:expr, $arg:expr, $type:ty) => {
         // SAFETY: the request reads and writes the struct of this number, which `$type` mirrors; pointers in it are
         // to buffers of the length it also gives, alive for the call.
-        unsafe { ioctl($fd, Updater::<{ opcode::read_write::<$type>($group, $nr) as _ }, $type>::new(&mut $arg)) }
+        unsafe { ioctl($fd, Updater::<{ opcode::read_write::<$type>($group, $nr) }, $type>::new(&mut $arg)) }
     };
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn sw_sync_inc(timeline: &File, by: u32) -> io::Result<()> {
     unsafe {
         ioctl(
             timeline,
-            Setter::<{ opcode::write::<u32>(b'W', 1) as _ }, u32>::new(by),
+            Setter::<{ opcode::write::<u32>(b'W', 1) }, u32>::new(by),
         )
     }?;
     Ok(())
@@ -139,7 +139,7 @@ pub(crate) fn vgem_signal(vgem: &File, fence: u32) -> io::Result<()> {
     unsafe {
         ioctl(
             vgem,
-            Setter::<{ opcode::write::<VgemSignal>(b'd', 0x42) as _ }, VgemSignal>::new(arg),
+            Setter::<{ opcode::write::<VgemSignal>(b'd', 0x42) }, VgemSignal>::new(arg),
         )
     }?;
     Ok(())
@@ -169,7 +169,7 @@ pub(crate) fn v4l2_driver(video: &File) -> io::Result<(String, u32)> {
     unsafe {
         ioctl(
             video,
-            Updater::<{ opcode::read::<V4l2Capability>(b'V', 0) as _ }, V4l2Capability>::new(&mut arg),
+            Updater::<{ opcode::read::<V4l2Capability>(b'V', 0) }, V4l2Capability>::new(&mut arg),
         )
     }?;
     let end = arg

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use bytemuck::{Pod, Zeroable};
 use rustix::io::Errno;
-use rustix::ioctl::{Setter, Updater, ioctl, opcode};
+use rustix::ioctl::{Opcode, Setter, Updater, ioctl, opcode};
 
 /// `DMA_BUF_MAGIC`, what `fstatfs` answers for every dma-buf.
 pub(crate) const MAGIC: u64 = 0x444d_4142;
@@ -34,14 +34,14 @@ struct ImportSyncFile {
     fd: i32,
 }
 
-const SYNC: u32 = opcode::write::<Sync>(b'b', 0);
-const EXPORT: u32 = opcode::read_write::<ExportSyncFile>(b'b', 2);
-const IMPORT: u32 = opcode::write::<ImportSyncFile>(b'b', 3);
+const SYNC: Opcode = opcode::write::<Sync>(b'b', 0);
+const EXPORT: Opcode = opcode::read_write::<ExportSyncFile>(b'b', 2);
+const IMPORT: Opcode = opcode::write::<ImportSyncFile>(b'b', 3);
 
 fn sync(fd: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
     super::retry(|| {
         // SAFETY: DMA_BUF_IOCTL_SYNC reads a `struct dma_buf_sync`, which `Sync` mirrors, and writes no memory.
-        unsafe { ioctl(fd, Setter::<{ SYNC as _ }, Sync>::new(Sync { flags })) }
+        unsafe { ioctl(fd, Setter::<{ SYNC }, Sync>::new(Sync { flags })) }
     })
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn export_sync_file(fd: BorrowedFd<'_>, access: u32) -> Result<OwnedF
     };
     super::retry(|| {
         // SAFETY: the request reads and writes a `struct dma_buf_export_sync_file`, which the type mirrors.
-        unsafe { ioctl(fd, Updater::<{ EXPORT as _ }, ExportSyncFile>::new(&mut arg)) }
+        unsafe { ioctl(fd, Updater::<{ EXPORT }, ExportSyncFile>::new(&mut arg)) }
     })?;
     // SAFETY: on success the kernel installed a new descriptor in our table and gave nobody else its number.
     Ok(unsafe { OwnedFd::from_raw_fd(arg.fd) })
@@ -78,6 +78,6 @@ pub(crate) fn import_sync_file(fd: BorrowedFd<'_>, access: u32, fence: BorrowedF
     super::retry(|| {
         // SAFETY: the request reads a `struct dma_buf_import_sync_file`, which the type mirrors; the descriptor in
         // it is borrowed for the call.
-        unsafe { ioctl(fd, Setter::<{ IMPORT as _ }, ImportSyncFile>::new(arg)) }
+        unsafe { ioctl(fd, Setter::<{ IMPORT }, ImportSyncFile>::new(arg)) }
     })
 }

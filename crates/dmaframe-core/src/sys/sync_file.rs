@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use bytemuck::{Pod, Zeroable};
 use rustix::io::Errno;
-use rustix::ioctl::{Updater, ioctl, opcode};
+use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -38,8 +38,8 @@ struct FileInfo {
     sync_fence_info: u64,
 }
 
-const MERGE: u32 = opcode::read_write::<MergeData>(b'>', 3);
-const FILE_INFO: u32 = opcode::read_write::<FileInfo>(b'>', 4);
+const MERGE: Opcode = opcode::read_write::<MergeData>(b'>', 3);
+const FILE_INFO: Opcode = opcode::read_write::<FileInfo>(b'>', 4);
 
 fn name32(name: &str) -> [u8; 32] {
     let mut out = [0; 32];
@@ -61,7 +61,7 @@ pub(crate) fn merge(a: BorrowedFd<'_>, b: BorrowedFd<'_>, name: &str) -> Result<
     super::retry(|| {
         // SAFETY: the request reads and writes a `struct sync_merge_data`, which the type mirrors; the descriptor
         // in it is borrowed for the call.
-        unsafe { ioctl(a, Updater::<{ MERGE as _ }, MergeData>::new(&mut arg)) }
+        unsafe { ioctl(a, Updater::<{ MERGE }, MergeData>::new(&mut arg)) }
     })?;
     // SAFETY: on success the kernel installed a new descriptor in our table and gave nobody else its number.
     Ok(unsafe { OwnedFd::from_raw_fd(arg.fence) })
@@ -91,7 +91,7 @@ fn file_info(fd: BorrowedFd<'_>, arg: &mut FileInfo) -> Result<(), Errno> {
         // SAFETY: the request reads and writes a `struct sync_file_info`, which the type mirrors. It also writes
         // `num_fences` entries at `sync_fence_info`; both callers set the two together (0 and null, or a vector's
         // own length and pointer), and a sync_file's fence count never changes.
-        unsafe { ioctl(fd, Updater::<{ FILE_INFO as _ }, FileInfo>::new(arg)) }
+        unsafe { ioctl(fd, Updater::<{ FILE_INFO }, FileInfo>::new(arg)) }
     })
 }
 

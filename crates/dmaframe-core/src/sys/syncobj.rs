@@ -87,7 +87,7 @@ macro_rules! drm_ioctl {
             super::retry(|| {
                 // SAFETY: the request reads and writes the struct of this number in drm.h, which `$arg` mirrors.
                 // Pointers in it are set by the safe wrappers below to arrays of the length they also give.
-                unsafe { ioctl(drm, Updater::<{ opcode::read_write::<$arg>(b'd', $nr) as _ }, $arg>::new(arg)) }
+                unsafe { ioctl(drm, Updater::<{ opcode::read_write::<$arg>(b'd', $nr) }, $arg>::new(arg)) }
             })
         }
     };
