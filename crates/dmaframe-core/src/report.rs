@@ -195,10 +195,12 @@ impl PathReport {
             .collect()
     }
 
-    /// CPU bytes a frame over the whole path: each hop's bytes over that hop's frames.
+    /// CPU bytes a frame over the whole path: all hops' bytes over the frames that entered the first.
     #[must_use]
     pub fn cpu_bytes_per_frame(&self) -> u64 {
-        self.counts().iter().map(|c| c.cpu_bytes / c.frames.max(1)).sum()
+        let counts = self.counts();
+        let frames = counts.first().map_or(1, |first| first.frames.max(1));
+        counts.iter().map(|c| c.cpu_bytes).sum::<u64>() / frames
     }
 }
 

@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+pub use dmaframe_core::*;
+
+#[cfg(feature = "alloc")]
+pub use dmaframe_alloc as alloc;
+#[cfg(feature = "v4l2")]
+pub use dmaframe_v4l2 as v4l2;
