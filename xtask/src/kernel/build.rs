@@ -30,9 +30,7 @@ const ESSENTIAL: &[&str] = &[
 pub(crate) fn build(steps: &Steps, temp: &Path, source: &Source, variant: Variant) -> Result<()> {
     let tools = source.tools(steps, temp)?;
     let src = source.unpack(steps, temp)?;
-    steps.run("change the test drivers", "see the error above", |_| {
-        patch::apply(&src)
-    })?;
+    steps.run("apply our changes", "see the error above", |_| patch::apply(&src))?;
 
     let (build, out) = (temp.join("build"), temp.join("out"));
     fs::create_dir_all(&build)?;
