@@ -51,6 +51,12 @@ pub(crate) fn fast(device: Device, format: PixelFormat, size: Size) -> dmaframe_
     Capture::builder(device).format(FormatRequest::new(format, size)).interval(Interval::fps(120))
 }
 
+/// A rate the guest keeps up with, so that no picture is lost but by the test's will.
+pub(crate) fn steady(device: Device) -> dmaframe_v4l2::CaptureBuilder {
+    let request = FormatRequest::new(PixelFormat::YUYV, SMALL);
+    Capture::builder(device).format(request).interval(Interval::fps(25))
+}
+
 /// The next frame; a test that gets none has failed.
 pub(crate) fn frame(capture: &mut Capture) -> Frame {
     next(capture).unwrap().into_frame().expect("a frame, not a bitstream")

@@ -1,0 +1,126 @@
+//! A buffer with a consumer's work pending on it is not filled again, and nobody waits for it.
+
+mod common;
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use common::{SMALL, alone, fast, frame, still};
+use dmaframe_core::{Fence, SyncFile};
+use dmaframe_testkit::{Device as Kit, SwSync, need};
+use dmaframe_v4l2::{Capture, PixelFormat};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+fn fence(timeline: &SwSync, at: u32) -> Fence {
+    Fence::from(SyncFile::new(timeline.fence(at).unwrap()).unwrap())
+}
+
+fn readable(capture: &Capture, patience: Duration) -> bool {
+    let timeout = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+    poll(&mut [PollFd::from_borrowed_fd(capture.as_fd(), PollFlags::IN)], Some(&timeout)).unwrap() == 1
+}
+
+#[test]
+fn a_pending_fence_keeps_the_buffer_from_the_driver_while_the_stream_goes_on() {
+    let path = need_vivid!();
+    let sync = need!(Kit::SwSync);
+    let _alone = alone();
+    let timeline = SwSync::open(&sync).unwrap();
+    let mut capture = fast(still(&path), PixelFormat::NV12, SMALL).buffers(6).start().unwrap();
+    let slots = capture.slots();
+
+    let held = frame(&mut capture);
+    let id = held.buffer_id();
+    held.release_after(fence(&timeline, 1));
+    drop(held);
+    let start = Instant::now();
+    for _ in 0..3 * slots {
+        assert_ne!(frame(&mut capture).buffer_id(), id, "filled before its fence has signalled");
+    }
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(capture.try_next().is_ok());
+    assert!(capture.queued() < slots);
+
+    timeline.advance(1).unwrap();
+    let back = (0..3 * slots).any(|_| frame(&mut capture).buffer_id() == id);
+    assert!(back, "it never came back after its fence");
+}
+
+/// With every buffer behind a fence the only thing that can happen is that one signals, and it wakes the waiter.
+#[test]
+fn a_signalled_fence_wakes_whoever_waits_for_a_picture() {
+    let path = need_vivid!();
+    let sync = need!(Kit::SwSync);
+    let _alone = alone();
+    let timeline = SwSync::open(&sync).unwrap();
+    let builder = fast(still(&path), PixelFormat::NV12, SMALL).buffers(3);
+    let mut capture = builder.budget(0, dmaframe_core::Starvation::Drop).start().unwrap();
+    let held: Vec<_> = (0..capture.slots()).map(|_| frame(&mut capture)).collect();
+    for frame in held {
+        frame.release_after(fence(&timeline, 1));
+    }
+    assert!(capture.next(Duration::from_millis(50)).unwrap().is_none());
+    assert_eq!(capture.queued(), 0);
+    assert!(!readable(&capture, Duration::from_millis(50)), "nothing to do yet");
+    let waker = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        timeline.advance(1).unwrap();
+        timeline
+    });
+    drop(frame(&mut capture));
+    drop(waker.join().unwrap());
+}
+
+/// A consumer that crashed: its timeline closes, its fences end with an error, the buffers go on.
+#[test]
+fn a_fence_that_fails_frees_its_buffer() {
+    let path = need_vivid!();
+    let sync = need!(Kit::SwSync);
+    let _alone = alone();
+    let timeline = SwSync::open(&sync).unwrap();
+    let mut capture = fast(still(&path), PixelFormat::NV12, SMALL).start().unwrap();
+    let held = frame(&mut capture);
+    let id = held.buffer_id();
+    held.release_after(fence(&timeline, 1));
+    drop(held);
+    assert!((0..12).all(|_| frame(&mut capture).buffer_id() != id));
+    drop(timeline);
+    assert!((0..18).any(|_| frame(&mut capture).buffer_id() == id));
+}
+
+#[test]
+fn stopping_with_fences_pending_leaks_nothing() {
+    let path = need_vivid!();
+    let sync = need!(Kit::SwSync);
+    let _alone = alone();
+    let timeline = SwSync::open(&sync).unwrap();
+    let before = dmaframe_testkit::Leaks::now();
+    let mut capture = fast(still(&path), PixelFormat::NV12, SMALL).start().unwrap();
+    let held = frame(&mut capture);
+    held.release_after(fence(&timeline, 1));
+    drop(held);
+    drop(frame(&mut capture));
+    capture.stop().unwrap();
+    capture.start().unwrap();
+    drop(frame(&mut capture));
+    drop(capture);
+    before.check();
+}
+
+#[test]
+fn one_descriptor_tells_of_pictures_and_of_returned_buffers() {
+    let path = need_vivid!();
+    let _alone = alone();
+    let builder = fast(still(&path), PixelFormat::NV12, SMALL).buffers(3);
+    let mut capture = builder.budget(0, dmaframe_core::Starvation::Drop).start().unwrap();
+    let mut held = Vec::new();
+    while held.len() < capture.slots() {
+        assert!(readable(&capture, Duration::from_millis(900)), "a picture is due");
+        held.extend(capture.try_next().unwrap());
+    }
+    assert!(!readable(&capture, Duration::from_millis(50)), "the driver has no buffer");
+    drop(held.pop());
+    assert!(readable(&capture, Duration::from_millis(50)), "a buffer came back");
+    drop(capture.try_next().unwrap());
+    assert_eq!(capture.queued(), 1);
+}
