@@ -212,7 +212,10 @@ impl Buffer {
         &self.backing
     }
 
-    pub(crate) fn is_private(&self) -> bool {
+    /// Whether its producer promised that nobody else writes it while it is in a frame or with a device
+    /// ([`crate::raw::private_buffer`]): only then do views give slices.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
         self.private
     }
 
