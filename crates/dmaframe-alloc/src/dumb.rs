@@ -1,0 +1,253 @@
+//! Dumb buffers: what every display driver can allocate, without a GPU.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+use dmaframe_core::negotiate::{FormatSet, Usage};
+use dmaframe_core::{Buffer, Layout, Modifier, Plane};
+use drm::control::Device as _;
+use drm::{Device as _, DriverCapability};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::allocator::{Allocator, Available, Sharing};
+use crate::error::Error;
+use crate::linear;
+use crate::node::{self, Node};
+use crate::request::Request;
+use crate::sys::{self, FreshObject};
+
+/// Dumb buffers of a DRM card node (`DRM_IOCTL_MODE_CREATE_DUMB`), exported as dma-bufs.
+///
+/// Linear, for the CPU to write and the display to scan out; often uncached, so slow to read. The driver picks the
+/// pitch. The card is opened without staying its DRM master, so that a display server can start later.
+#[derive(Debug)]
+pub struct DrmDumb {
+    node: Node,
+    name: String,
+}
+
+/// A card for the crate `drm`.
+struct Card<'a>(BorrowedFd<'a>);
+
+impl AsFd for Card<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0
+    }
+}
+
+impl drm::Device for Card<'_> {}
+impl drm::control::Device for Card<'_> {}
+
+/// What to ask the driver for: a rectangle of pixels of one size.
+#[derive(Clone, Copy)]
+struct Rectangle {
+    width: u32,
+    height: u32,
+    bits: u32,
+}
+
+impl DrmDumb {
+    /// Of a card node: render nodes refuse dumb buffers. Opens nothing yet.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        let node = Node::new(path, OFlags::RDWR);
+        Self {
+            name: format!("dumb {}", node.name()),
+            node,
+        }
+    }
+
+    /// The card nodes of this machine, `/dev/dri/card*`, lowest number first.
+    #[must_use]
+    pub fn cards() -> Vec<PathBuf> {
+        node::entries("/dev/dri", "card")
+    }
+
+    fn remedy() -> String {
+        let cards: Vec<_> = Self::cards()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        if cards.is_empty() {
+            "this machine has no DRM card node; its display's driver is not loaded".to_owned()
+        } else {
+            format!("the cards of this machine are {}", cards.join(", "))
+        }
+    }
+
+    fn card(&self) -> Result<Card<'_>, Error> {
+        let fresh = !self.node.is_open();
+        let card = Card(self.node.open(Self::remedy)?);
+        if fresh {
+            // Whoever opens a card first becomes its master. Most often we are not, and that is the refusal.
+            let _ = card.release_master_lock();
+        }
+        let capability = |what| match card.get_driver_capability(what) {
+            Ok(value) => Ok(value),
+            Err(error) => Err(Error::NoDriver {
+                device: self.node.name(),
+                call: "DRM_IOCTL_GET_CAP",
+                errno: errno(&error),
+                remedy: Self::remedy(),
+            }),
+        };
+        if capability(DriverCapability::DumbBuffer)? == 0 {
+            return Err(Error::Incapable {
+                device: self.node.name(),
+                what: "dumb buffers",
+                remedy: "its driver is for rendering only; take the display's card or gbm",
+            });
+        }
+        /// `DRM_PRIME_CAP_EXPORT`.
+        const EXPORT: u64 = 2;
+        if capability(DriverCapability::Prime)? & EXPORT == 0 {
+            return Err(Error::Incapable {
+                device: self.node.name(),
+                what: "PRIME export",
+                remedy: "its driver cannot make dma-bufs",
+            });
+        }
+        Ok(card)
+    }
+
+    /// A dumb buffer and the pitch the driver chose.
+    fn create(&self, layout: &Layout) -> Result<(FreshObject, u64), Error> {
+        let card = self.card()?;
+        let len = layout.object_len(0);
+        let (first, second) = rectangles(layout).ok_or_else(|| Error::TooLarge {
+            device: self.node.name(),
+            found: len,
+            limit: u32::MAX.into(),
+            setting: "32-bit width and height".to_owned(),
+        })?;
+        let create = |r: Rectangle| {
+            // The crate wants a format for its own records only; the kernel is told bits per pixel.
+            card.create_dumb_buffer((r.width, r.height), drm::buffer::DrmFourcc::R8, r.bits)
+        };
+        let made = create(first).or_else(|error| match errno(&error) {
+            // Some drivers (virtio-gpu) only know 32 bits. Memory is memory: rows of as many bytes do as well.
+            Errno::INVAL => create(second),
+            _ => Err(error),
+        });
+        let buffer = made.map_err(|e| {
+            Error::allocation(&self.node.name(), len, "DRM_IOCTL_MODE_CREATE_DUMB", errno(&e))
+        })?;
+        let pitch = drm::buffer::Buffer::pitch(&buffer);
+        let fresh = sys::dumb::export(&card, buffer).map_err(|error| Error::Os {
+            call: "DRM_IOCTL_PRIME_HANDLE_TO_FD",
+            device: self.node.name(),
+            errno: errno(&error),
+        })?;
+        Ok((fresh.into_object(0)?, pitch.into()))
+    }
+
+    fn require(&self, layout: &Layout) -> Result<(), Error> {
+        linear::require(&self.name, layout)?;
+        match linear::objects(layout) {
+            1 => Ok(()),
+            found => Err(Error::Objects {
+                device: self.name.clone(),
+                found,
+                limit: 1,
+            }),
+        }
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// The layout's bytes as a rectangle: of its own pixels where they are of a usual size, else of bytes; and of 32-bit
+/// pixels for drivers that know nothing else. All planes are stacked under plane 0's rows.
+fn rectangles(layout: &Layout) -> Option<(Rectangle, Rectangle)> {
+    let stride = layout.planes().first()?.stride;
+    let rows = layout.object_len(0).div_ceil(u64::from(stride));
+    let height = u32::try_from(rows).ok()?;
+    let bytes = |per: u32| Rectangle {
+        width: stride.div_ceil(per),
+        height,
+        bits: per * 8,
+    };
+    let own = match layout.info().planes() {
+        [plane] if plane.block_width == 1 && matches!(plane.block_bytes, 2..=4) => {
+            bytes(plane.block_bytes.into())
+        }
+        _ => bytes(1),
+    };
+    Some((own, bytes(4)))
+}
+
+/// `layout` with its rows `pitch` bytes apart instead: every plane's stride and offset in proportion, as KMS users
+/// stack planes. `None` when the pitch does not divide so.
+fn stretch(layout: &Layout, pitch: u64) -> Option<Vec<Plane>> {
+    let old = u64::from(layout.planes().first()?.stride);
+    let scale = |value: u64| {
+        let value = u128::from(value) * u128::from(pitch);
+        (value % u128::from(old) == 0).then(|| u64::try_from(value / u128::from(old)).ok())?
+    };
+    let planes = layout.planes().iter().map(|plane| {
+        Some(Plane {
+            object: 0,
+            offset: scale(plane.offset)?,
+            stride: u32::try_from(scale(plane.stride.into())?).ok()?,
+        })
+    });
+    planes.collect()
+}
+
+impl Allocator for DrmDumb {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn probe(&self) -> Result<Available, Error> {
+        self.card()?;
+        Ok(Available::new(Sharing::Devices))
+    }
+
+    fn formats(&self) -> FormatSet {
+        match self.probe() {
+            Ok(_) => linear::formats(&self.name, Usage::Any),
+            Err(_) => FormatSet::new(&self.name),
+        }
+    }
+
+    fn plan(&self, request: &Request) -> Result<Layout, Error> {
+        let wanted = linear::plan(&self.name, request)?;
+        self.require(&wanted)?;
+        let (object, pitch) = self.create(&wanted)?;
+        let stride = wanted.planes().first().map_or(0, |plane| u64::from(plane.stride));
+        if pitch == stride || request.fixed().is_some() {
+            // A fixed layout's rows need not be the driver's: it is enough that the bytes are there.
+            return Ok(wanted);
+        }
+        let Some(planes) = stretch(&wanted, pitch) else {
+            return Ok(wanted);
+        };
+        let (fourcc, size) = (request.fourcc(), request.size());
+        Ok(Layout::check(
+            fourcc,
+            Modifier::LINEAR,
+            size,
+            &planes,
+            &[object.size()],
+        )?)
+    }
+
+    fn allocate(&self, layout: &Layout, generation: u64) -> Result<Buffer, Error> {
+        self.require(layout)?;
+        let (object, _) = self.create(layout)?;
+        let (fourcc, modifier, size) = (layout.fourcc(), layout.modifier(), layout.size());
+        Ok(sys::private_buffer(
+            fourcc,
+            modifier,
+            size,
+            vec![object],
+            layout.planes(),
+            generation,
+        )?)
+    }
+}

@@ -1,0 +1,246 @@
+//! The slots of one generation: free, out, or waiting for a fence.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use dmaframe_core::{
+    Access, Buffer, Deadline, Fence, Frame, FrameMeta, Layout, Object, ReturnQueue, Waited, next_generation,
+};
+use rustix::io::Errno;
+
+use super::wake::Wake;
+use super::{Config, MAX_SLOTS, Stats};
+use crate::allocator::Allocator;
+use crate::error::Error;
+use crate::request::Request;
+
+/// All lists have their full capacity from the start: nothing here allocates after [`Slots::allocate`].
+pub(super) struct Slots {
+    queue: Arc<ReturnQueue>,
+    buffers: Vec<Arc<Buffer>>,
+    /// Longest at home first, so that a fence or a cache has had the most time.
+    free: VecDeque<usize>,
+    pending: Vec<Pending>,
+    generation: u64,
+    implicit: bool,
+    pub(super) stats: Stats,
+}
+
+/// A slot whose lease came back before its release fence signalled.
+struct Pending {
+    slot: usize,
+    fence: Fence,
+    watch: Watch,
+}
+
+/// How a starved pool hears of a pending fence.
+enum Watch {
+    /// Nobody has had to wait for it yet.
+    Not,
+    /// The fence's own descriptor is in the wake-up set.
+    Fence,
+    /// An eventfd for it is.
+    Event(OwnedFd),
+    /// It has no descriptor: look again and again.
+    Unwatched,
+}
+
+impl Slots {
+    pub(super) fn allocate(
+        allocator: &dyn Allocator,
+        request: &Request,
+        count: usize,
+        config: Config,
+    ) -> Result<Self, Error> {
+        if count == 0 || count > MAX_SLOTS {
+            return Err(Error::Slots {
+                found: count,
+                limit: MAX_SLOTS,
+            });
+        }
+        let generation = next_generation();
+        let buffers = allocator.allocate_set(request, count, generation)?;
+        let buffers: Vec<_> = buffers.into_iter().map(Arc::new).collect();
+        let queue = ReturnQueue::new(buffers.len())?;
+        // Each slot goes round once now, so that its frame's allocation is there for the first real use. It also
+        // leaves the queue readable, which wakes whoever waits for slots of an older generation.
+        for (slot, buffer) in buffers.iter().enumerate() {
+            drop(queue.frame(slot, buffer, FrameMeta::default(), Fence::Signaled)?);
+        }
+        Ok(Self {
+            free: VecDeque::with_capacity(buffers.len()),
+            pending: Vec::with_capacity(buffers.len()),
+            queue,
+            buffers,
+            generation,
+            implicit: config.implicit,
+            stats: Stats::default(),
+        })
+    }
+
+    pub(super) fn watch(&self, wake: &Wake) -> Result<(), Error> {
+        wake.watch(&self.queue)
+    }
+
+    /// Takes everything of this generation out of the wake-up set.
+    pub(super) fn unwatch(&mut self, wake: &Wake) {
+        wake.unwatch(&self.queue);
+        for pending in &mut self.pending {
+            pending.unwatch(wake);
+        }
+    }
+
+    /// Leases still out do nothing from now on.
+    pub(super) fn close(&self) {
+        self.queue.close();
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.buffers.len()
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        // A pool has at least one slot.
+        self.buffers[0].layout()
+    }
+
+    pub(super) fn buffers(&self) -> &[Arc<Buffer>] {
+        &self.buffers
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn outstanding(&self) -> usize {
+        self.queue.outstanding() + self.pending.len()
+    }
+
+    /// Whether something is pending that no descriptor tells about.
+    pub(super) fn unwatched(&self) -> bool {
+        self.pending
+            .iter()
+            .any(|pending| matches!(pending.watch, Watch::Unwatched))
+    }
+
+    /// A free slot as a frame.
+    pub(super) fn acquire(&mut self, wake: &Wake) -> Result<Frame, Error> {
+        while let Some(back) = self.queue.next() {
+            self.came_back(back.slot, back.fence);
+        }
+        if self.free.is_empty() {
+            self.look_at_fences(wake);
+        }
+        let Some(slot) = self.free.pop_front() else {
+            for pending in &mut self.pending {
+                pending.watch(wake);
+            }
+            return Err(Error::Starved {
+                slots: self.count(),
+                out: self.queue.outstanding(),
+                fenced: self.pending.len(),
+            });
+        };
+        // Refused only when somebody else put the buffer into a frame; the slot then comes back through the queue.
+        let frame = self
+            .queue
+            .frame(slot, &self.buffers[slot], FrameMeta::default(), Fence::Signaled)?;
+        self.stats.acquired += 1;
+        Ok(frame)
+    }
+
+    fn came_back(&mut self, slot: usize, mut fence: Fence) {
+        if self.implicit {
+            for object in self.buffers[slot].objects() {
+                fence = with_implicit(object, fence);
+            }
+        }
+        if fence.is_trivial() {
+            self.free.push_back(slot);
+        } else {
+            self.pending.push(Pending {
+                slot,
+                fence,
+                watch: Watch::Not,
+            });
+        }
+    }
+
+    fn look_at_fences(&mut self, wake: &Wake) {
+        let mut index = 0;
+        while let Some(pending) = self.pending.get_mut(index) {
+            match pending.fence.wait(Deadline::now()) {
+                Ok(Waited::TimedOut) => {
+                    index += 1;
+                    continue;
+                }
+                Ok(Waited::Signaled) => {}
+                // Its device gave up or is gone: nobody writes the memory any more.
+                Ok(Waited::Failed(_))
+                | Err(dmaframe_core::Error::Os {
+                    errno: Errno::NODEV, ..
+                }) => {
+                    self.stats.failed_fences += 1;
+                }
+                // The kernel would not say (no memory, most likely): the slot stays where it is.
+                Err(_) => {
+                    pending.unwatch(wake);
+                    pending.watch = Watch::Unwatched;
+                    index += 1;
+                    continue;
+                }
+            }
+            pending.unwatch(wake);
+            let done = self.pending.remove(index);
+            self.free.push_back(done.slot);
+        }
+    }
+}
+
+impl Pending {
+    /// Puts the fence's descriptor, or an eventfd for it, into the wake-up set.
+    fn watch(&mut self, wake: &Wake) {
+        if !matches!(self.watch, Watch::Not) {
+            return;
+        }
+        if let Fence::Point(point) = &self.fence {
+            match point.to_sync_file() {
+                Ok(file) => self.fence = file.into(),
+                // No work was submitted for the point yet. Linux 6.6 has an eventfd for that.
+                Err(_) => {
+                    self.watch = match point.eventfd() {
+                        Ok(event) if wake.watch(&event).is_ok() => Watch::Event(event),
+                        _ => Watch::Unwatched,
+                    };
+                    return;
+                }
+            }
+        }
+        self.watch = match &self.fence {
+            Fence::SyncFile(file) if wake.watch(file).is_ok() => Watch::Fence,
+            _ => Watch::Unwatched,
+        };
+    }
+
+    fn unwatch(&mut self, wake: &Wake) {
+        match (std::mem::replace(&mut self.watch, Watch::Not), &self.fence) {
+            (Watch::Fence, Fence::SyncFile(file)) => wake.unwatch(file),
+            (Watch::Event(event), _) => wake.unwatch(&event),
+            _ => {}
+        }
+    }
+}
+
+/// `fence` and what is pending on the object itself. Where the kernel cannot tell (before 6.0), `fence` alone: a CPU
+/// view and every driver that knows implicit sync wait for the rest.
+fn with_implicit(object: &Object, fence: Fence) -> Fence {
+    let idle = object.wait_idle(Access::Write, Deadline::now());
+    if !matches!(idle, Ok(Waited::TimedOut)) {
+        return fence;
+    }
+    match object.export_fence(Access::Write) {
+        Ok(implicit) => fence.merge_or_wait(implicit),
+        Err(_) => fence,
+    }
+}
