@@ -143,7 +143,9 @@ impl Format {
             error,
         })?;
         for plane in &mut planes {
-            plane.offset = plane.offset.saturating_add(starts.get(plane.object).copied().unwrap_or(0).into());
+            plane.offset = plane
+                .offset
+                .saturating_add(starts.get(plane.object).copied().unwrap_or(0).into());
         }
         Layout::check(frame.fourcc, frame.modifier, self.size, &planes, sizes).map_err(|error| {
             Error::Layout {
@@ -513,13 +515,38 @@ mod tests {
     /// Vivid's NM16 has a header in front of the data of each plane, as some sensors do.
     #[test]
     fn data_behind_a_header_moves_every_plane_of_its_memory() {
-        let format = multi(b"NM12", 640, 360, &[(640, 640 * 360 + 128), (640, 640 * 180 + 64)]);
+        let format = multi(
+            b"NM12",
+            640,
+            360,
+            &[(640, 640 * 360 + 128), (640, 640 * 180 + 64)],
+        );
         let sizes = [640 * 360 + 128, 640 * 180 + 64];
-        let layout = format.layout_at(Path::new("/dev/video-test"), &sizes, &[128, 64]).unwrap();
-        assert_eq!(layout.planes().iter().map(|p| p.offset).collect::<Vec<_>>(), [128, 64]);
-        let past = format.layout_at(Path::new("/dev/video-test"), &sizes, &[129, 64]).unwrap_err();
-        assert!(matches!(past, Error::Layout { error: LayoutError::PastEnd { plane: 0, .. }, .. }), "{past}");
-        assert!(format.layout_at(Path::new("/dev/video-test"), &sizes, &[u32::MAX]).is_err());
+        let layout = format
+            .layout_at(Path::new("/dev/video-test"), &sizes, &[128, 64])
+            .unwrap();
+        assert_eq!(
+            layout.planes().iter().map(|p| p.offset).collect::<Vec<_>>(),
+            [128, 64]
+        );
+        let past = format
+            .layout_at(Path::new("/dev/video-test"), &sizes, &[129, 64])
+            .unwrap_err();
+        assert!(
+            matches!(
+                past,
+                Error::Layout {
+                    error: LayoutError::PastEnd { plane: 0, .. },
+                    ..
+                }
+            ),
+            "{past}"
+        );
+        assert!(
+            format
+                .layout_at(Path::new("/dev/video-test"), &sizes, &[u32::MAX])
+                .is_err()
+        );
     }
 
     #[test]

@@ -13,12 +13,21 @@ use dmaframe_v4l2::{
 fn the_list_has_capture_devices_only() {
     let path = need_vivid!();
     let all = list().unwrap();
-    let vivid: Vec<_> = all.iter().filter(|found| found.capabilities.driver == "vivid").collect();
+    let vivid: Vec<_> = all
+        .iter()
+        .filter(|found| found.capabilities.driver == "vivid")
+        .collect();
     assert!(vivid.iter().any(|found| found.path == path));
     assert!(all.iter().all(|found| found.capabilities.is_capture()));
-    assert!(!all.iter().any(|found| ["vim2m", "vicodec"].contains(&found.capabilities.driver.as_str())));
+    assert!(
+        !all.iter()
+            .any(|found| ["vim2m", "vicodec"].contains(&found.capabilities.driver.as_str()))
+    );
     for found in all {
-        assert_eq!(Device::open(&found.path).unwrap().capabilities(), &found.capabilities);
+        assert_eq!(
+            Device::open(&found.path).unwrap().capabilities(),
+            &found.capabilities
+        );
     }
 }
 
@@ -26,9 +35,17 @@ fn the_list_has_capture_devices_only() {
 fn devices_are_found_by_driver() {
     let single = need_vivid!();
     let multi = need_vivid!(multiplanar);
-    let both: Vec<_> = (0..2).map(|n| Device::find_by_driver("vivid", n).unwrap()).collect();
-    assert!(both.iter().any(|d| d.path() == single && !d.capabilities().is_multiplanar()));
-    assert!(both.iter().any(|d| d.path() == multi && d.capabilities().is_multiplanar()));
+    let both: Vec<_> = (0..2)
+        .map(|n| Device::find_by_driver("vivid", n).unwrap())
+        .collect();
+    assert!(
+        both.iter()
+            .any(|d| d.path() == single && !d.capabilities().is_multiplanar())
+    );
+    assert!(
+        both.iter()
+            .any(|d| d.path() == multi && d.capabilities().is_multiplanar())
+    );
     let none = Device::find_by_driver("no-such-driver", 0).unwrap_err();
     assert!(matches!(none, Error::NotFound { found: 0, .. }), "{none}");
 }
@@ -40,22 +57,50 @@ fn formats_sizes_and_intervals_are_the_drivers() {
     let _alone = alone();
     let device = still(&path);
     let formats = device.formats().unwrap();
-    assert!(formats.iter().any(|offer| offer.pixel_format == PixelFormat::NV12 && !offer.compressed));
+    assert!(
+        formats
+            .iter()
+            .any(|offer| offer.pixel_format == PixelFormat::NV12 && !offer.compressed)
+    );
     // The ones DRM has no code for are listed all the same, with the code they have.
-    assert!(formats.iter().any(|offer| offer.pixel_format == PixelFormat::new(b"HSV3")));
-    assert!(formats.iter().any(|offer| offer.pixel_format.to_string() == "Y16-BE"));
+    assert!(
+        formats
+            .iter()
+            .any(|offer| offer.pixel_format == PixelFormat::new(b"HSV3"))
+    );
+    assert!(
+        formats
+            .iter()
+            .any(|offer| offer.pixel_format.to_string() == "Y16-BE")
+    );
     let set = device.format_set().unwrap();
-    assert!(set.contains(Pair { fourcc: Fourcc::NV12, modifier: Modifier::LINEAR }));
+    assert!(set.contains(Pair {
+        fourcc: Fourcc::NV12,
+        modifier: Modifier::LINEAR
+    }));
 
     let sizes = device.sizes(PixelFormat::YUYV).unwrap();
-    assert!(matches!(&sizes, Sizes::Discrete(list) if list.contains(&Size::new(1920, 1080))), "{sizes:?}");
+    assert!(
+        matches!(&sizes, Sizes::Discrete(list) if list.contains(&Size::new(1920, 1080))),
+        "{sizes:?}"
+    );
     assert!(sizes.contains(SMALL) && !sizes.contains(Size::new(321, 180)));
     let intervals = device.intervals(PixelFormat::YUYV, SMALL).unwrap();
-    assert!(matches!(&intervals, Intervals::Discrete(list) if list.contains(&Interval::fps(30))), "{intervals:?}");
-    assert_eq!(device.sizes(PixelFormat::MJPEG).unwrap(), Sizes::Discrete(Vec::new()));
+    assert!(
+        matches!(&intervals, Intervals::Discrete(list) if list.contains(&Interval::fps(30))),
+        "{intervals:?}"
+    );
+    assert_eq!(
+        device.sizes(PixelFormat::MJPEG).unwrap(),
+        Sizes::Discrete(Vec::new())
+    );
 
     let formats = Device::open(&multi).unwrap().formats().unwrap();
-    assert!(formats.iter().any(|offer| offer.pixel_format == PixelFormat::NV12M));
+    assert!(
+        formats
+            .iter()
+            .any(|offer| offer.pixel_format == PixelFormat::NV12M)
+    );
 
     // A TV input takes any size, in steps.
     device.set_input(1).unwrap();
@@ -69,15 +114,36 @@ fn trying_changes_nothing_and_setting_says_what_it_became() {
     let path = need_vivid!();
     let _alone = alone();
     let device = still(&path);
-    device.set_format(FormatRequest::new(PixelFormat::YUYV, SMALL)).unwrap();
-    let tried = device.try_format(FormatRequest::new(PixelFormat::NV12, Size::new(650, 365))).unwrap();
-    assert_eq!((tried.pixel_format, tried.size), (PixelFormat::NV12, Size::new(640, 360)));
+    device
+        .set_format(FormatRequest::new(PixelFormat::YUYV, SMALL))
+        .unwrap();
+    let tried = device
+        .try_format(FormatRequest::new(PixelFormat::NV12, Size::new(650, 365)))
+        .unwrap();
+    assert_eq!(
+        (tried.pixel_format, tried.size),
+        (PixelFormat::NV12, Size::new(640, 360))
+    );
     assert_eq!(device.format().unwrap().pixel_format, PixelFormat::YUYV);
-    let refused = device.set_format(FormatRequest::new(PixelFormat::MJPEG, SMALL)).unwrap_err();
-    assert!(matches!(refused, Error::FormatRefused { asked: PixelFormat::MJPEG, .. }), "{refused}");
+    let refused = device
+        .set_format(FormatRequest::new(PixelFormat::MJPEG, SMALL))
+        .unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            Error::FormatRefused {
+                asked: PixelFormat::MJPEG,
+                ..
+            }
+        ),
+        "{refused}"
+    );
     assert!(refused.to_string().contains("MJPG"), "{refused}");
     let set = device.set_interval(Interval::fps(25)).unwrap();
-    assert_eq!((set, device.interval().unwrap()), (Some(Interval::fps(25)), Some(Interval::fps(25))));
+    assert_eq!(
+        (set, device.interval().unwrap()),
+        (Some(Interval::fps(25)), Some(Interval::fps(25)))
+    );
 }
 
 /// HSV has no DRM code: the format can be set, but what it captures is no frame, and that is said before anything is
@@ -87,7 +153,10 @@ fn a_format_no_frame_describes_is_refused_by_name() {
     let path = need_vivid!();
     let _alone = alone();
     let request = FormatRequest::new(PixelFormat::new(b"HSV3"), SMALL);
-    let error = dmaframe_v4l2::Capture::builder(still(&path)).format(request).start().expect_err("refused");
+    let error = dmaframe_v4l2::Capture::builder(still(&path))
+        .format(request)
+        .start()
+        .expect_err("refused");
     assert!(matches!(error, Error::UnmappedFormat { .. }), "{error}");
     assert!(error.to_string().contains("HSV3"), "{error}");
 }
@@ -100,9 +169,21 @@ fn interlaced_video_is_refused_with_its_field_order() {
     // S-Video: vivid gives fields there.
     device.set_input(2).unwrap();
     let request = FormatRequest::new(PixelFormat::YUYV, Size::new(720, 480));
-    let error = dmaframe_v4l2::Capture::builder(device).format(request).start().expect_err("refused");
+    let error = dmaframe_v4l2::Capture::builder(device)
+        .format(request)
+        .start()
+        .expect_err("refused");
     drop(still(&path));
-    assert!(matches!(error, Error::Interlaced { field: dmaframe_v4l2::Field::Interlaced(4), .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::Interlaced {
+                field: dmaframe_v4l2::Field::Interlaced(4),
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -111,7 +192,11 @@ fn controls_of_every_scalar_kind_are_read_and_set() {
     let _alone = alone();
     let device = still(&path);
     let all = device.controls().unwrap();
-    let kind = |name: &str| all.iter().find(|control| control.name == name).map(|control| control.kind);
+    let kind = |name: &str| {
+        all.iter()
+            .find(|control| control.name == name)
+            .map(|control| control.kind)
+    };
     assert_eq!(kind("Boolean"), Some(ControlKind::Boolean));
     assert_eq!(kind("Menu"), Some(ControlKind::Menu));
     assert_eq!(kind("Integer Menu"), Some(ControlKind::IntegerMenu));
@@ -153,18 +238,62 @@ fn what_a_control_refuses_is_told_with_its_range() {
     let _alone = alone();
     let device = still(&path);
     let range = device.set_control("Brightness", 256).unwrap_err();
-    assert!(matches!(range, Error::ControlRange { value: 256, minimum: 0, maximum: 255, .. }), "{range}");
+    assert!(
+        matches!(
+            range,
+            Error::ControlRange {
+                value: 256,
+                minimum: 0,
+                maximum: 255,
+                ..
+            }
+        ),
+        "{range}"
+    );
     assert!(range.to_string().contains("Brightness"), "{range}");
     let hole = device.set_control("Menu", 0).unwrap_err();
-    assert!(matches!(hole, Error::ControlRange { .. } | Error::NoMenuItem { .. }), "{hole}");
+    assert!(
+        matches!(hole, Error::ControlRange { .. } | Error::NoMenuItem { .. }),
+        "{hole}"
+    );
     let read_only = device.set_control("Read-Only Integer 32 Bits", 1).unwrap_err();
-    assert!(matches!(read_only, Error::ControlLocked { state: "read-only", .. }), "{read_only}");
-    assert!(matches!(device.get_control("Button"), Err(Error::ControlKind { kind: ControlKind::Button, .. })));
-    assert!(matches!(device.get_control("String"), Err(Error::ControlKind { kind: ControlKind::Text, .. })));
-    assert!(matches!(device.set_control("U8 2x3x4x5 Array", 1), Err(Error::ControlKind { .. })));
-    assert!(matches!(device.control("No Such Thing"), Err(Error::NoControl { .. })));
+    assert!(
+        matches!(
+            read_only,
+            Error::ControlLocked {
+                state: "read-only",
+                ..
+            }
+        ),
+        "{read_only}"
+    );
+    assert!(matches!(
+        device.get_control("Button"),
+        Err(Error::ControlKind {
+            kind: ControlKind::Button,
+            ..
+        })
+    ));
+    assert!(matches!(
+        device.get_control("String"),
+        Err(Error::ControlKind {
+            kind: ControlKind::Text,
+            ..
+        })
+    ));
+    assert!(matches!(
+        device.set_control("U8 2x3x4x5 Array", 1),
+        Err(Error::ControlKind { .. })
+    ));
+    assert!(matches!(
+        device.control("No Such Thing"),
+        Err(Error::NoControl { .. })
+    ));
     assert!(matches!(device.control(0x1234), Err(Error::NoControl { .. })));
-    assert!(matches!(device.set_menu("Menu", "nothing of the kind"), Err(Error::NoControl { .. })));
+    assert!(matches!(
+        device.set_menu("Menu", "nothing of the kind"),
+        Err(Error::NoControl { .. })
+    ));
 }
 
 #[test]
@@ -174,14 +303,26 @@ fn a_composed_picture_is_visible_where_the_driver_put_it() {
     let device = still(&path);
     // A TV input, because vivid's webcam does not compose; progressive by asking for half the lines.
     device.set_input(1).unwrap();
-    let full = device.set_format(FormatRequest::new(PixelFormat::YUYV, Size::new(720, 288))).unwrap();
-    let part = Selection { left: 16, top: 8, width: 320, height: 200 };
+    let full = device
+        .set_format(FormatRequest::new(PixelFormat::YUYV, Size::new(720, 288)))
+        .unwrap();
+    let part = Selection {
+        left: 16,
+        top: 8,
+        width: 320,
+        height: 200,
+    };
     let set = device.set_selection(SelectionTarget::Compose, part);
     let visible = device.visible(full.size).unwrap();
     let outcome = (set, visible);
     device.set_input(0).unwrap();
-    let (Ok(set), Some(visible)) = outcome else { panic!("vivid composes: {outcome:?}") };
-    assert_eq!((visible.x, visible.y), (set.left.unsigned_abs(), set.top.unsigned_abs()));
+    let (Ok(set), Some(visible)) = outcome else {
+        panic!("vivid composes: {outcome:?}")
+    };
+    assert_eq!(
+        (visible.x, visible.y),
+        (set.left.unsigned_abs(), set.top.unsigned_abs())
+    );
     assert_eq!((visible.width, visible.height), (set.width, set.height));
     assert!(visible.fits(full.size));
     assert!(device.selection(SelectionTarget::ComposePadded).is_ok());

@@ -55,7 +55,11 @@ fn a_stopped_stream_starts_again_and_gets_held_buffers_back_later() {
     assert!(capture.try_next().is_ok());
     assert!(capture.queued() >= slots - 1);
     // Vivid itself loses one now and then when the machine is busy; counting from 0 again would be many.
-    assert!(capture.stats().gaps < 3, "a restart is no gap: {:?}", capture.stats());
+    assert!(
+        capture.stats().gaps < 3,
+        "a restart is no gap: {:?}",
+        capture.stats()
+    );
 }
 
 #[test]
@@ -63,13 +67,21 @@ fn a_restart_with_every_buffer_held_waits_without_spinning() {
     let path = need_vivid!();
     let _alone = alone();
     let builder = fast(still(&path), PixelFormat::NV12, SMALL).buffers(3);
-    let mut capture = builder.budget(0, dmaframe_core::Starvation::Drop).start().unwrap();
+    let mut capture = builder
+        .budget(0, dmaframe_core::Starvation::Drop)
+        .start()
+        .unwrap();
     let held: Vec<_> = (0..capture.slots()).map(|_| frame(&mut capture)).collect();
     capture.stop().unwrap();
     capture.start().unwrap();
     assert_eq!(capture.queued(), 0);
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    assert!(capture.next(std::time::Duration::from_millis(300)).unwrap().is_none());
+    assert!(
+        capture
+            .next(std::time::Duration::from_millis(300))
+            .unwrap()
+            .is_none()
+    );
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_nsec - cpu.tv_nsec;
     assert!(spent < 50_000_000, "{spent} ns of CPU for 0.3 s of waiting");
     drop(held);
@@ -85,7 +97,9 @@ fn the_size_changes_with_frames_of_the_old_one_in_hand() {
     let small = frame(&mut capture);
     let picture = pixels(&small);
     let large = Size::new(640, 360);
-    let format = capture.reconfigure(FormatRequest::new(PixelFormat::YUYV, large)).unwrap();
+    let format = capture
+        .reconfigure(FormatRequest::new(PixelFormat::YUYV, large))
+        .unwrap();
     assert_eq!((format.size, format.pixel_format), (large, PixelFormat::YUYV));
     let frame_now = frame(&mut capture);
     assert_eq!(frame_now.layout().size(), large);
@@ -110,11 +124,24 @@ fn a_reconfiguration_that_fails_can_be_tried_again() {
     let path = need_vivid!();
     let _alone = alone();
     let mut capture = fast(still(&path), PixelFormat::NV12, SMALL).start().unwrap();
-    let error = capture.reconfigure(FormatRequest::new(PixelFormat::MJPEG, SMALL)).unwrap_err();
-    assert!(matches!(error, Error::FormatRefused { asked: PixelFormat::MJPEG, .. }), "{error}");
+    let error = capture
+        .reconfigure(FormatRequest::new(PixelFormat::MJPEG, SMALL))
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::FormatRefused {
+                asked: PixelFormat::MJPEG,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(!capture.is_streaming());
     assert!(capture.try_next().is_err());
-    capture.reconfigure(FormatRequest::new(PixelFormat::YUYV, SMALL)).unwrap();
+    capture
+        .reconfigure(FormatRequest::new(PixelFormat::YUYV, SMALL))
+        .unwrap();
     assert_eq!(frame(&mut capture).fourcc(), dmaframe_core::Fourcc::YUYV);
 }
 
@@ -125,7 +152,9 @@ fn the_device_comes_back_free() {
     let mut capture = fast(still(&path), PixelFormat::NV12, SMALL).start().unwrap();
     let held = frame(&mut capture);
     let device = capture.into_device().unwrap();
-    let format = device.set_format(FormatRequest::new(PixelFormat::YUYV, SMALL)).unwrap();
+    let format = device
+        .set_format(FormatRequest::new(PixelFormat::YUYV, SMALL))
+        .unwrap();
     drop(device);
     assert_eq!(read_picture(&path, &format).len(), 320 * 180 * 2);
     drop(held);
@@ -137,8 +166,19 @@ fn a_second_handle_is_told_that_the_device_is_busy() {
     let _alone = alone();
     let mut capture = fast(still(&path), PixelFormat::NV12, SMALL).start().unwrap();
     let second = Device::open(&path).unwrap();
-    let error = second.set_format(FormatRequest::new(PixelFormat::YUYV, SMALL)).unwrap_err();
-    assert!(matches!(error, Error::Busy { request: "VIDIOC_S_FMT", .. }), "{error}");
+    let error = second
+        .set_format(FormatRequest::new(PixelFormat::YUYV, SMALL))
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Busy {
+                request: "VIDIOC_S_FMT",
+                ..
+            }
+        ),
+        "{error}"
+    );
     let error = Capture::builder(second).start().expect_err("busy");
     assert!(matches!(error, Error::Busy { .. }), "{error}");
     assert!(error.to_string().contains("fuser"), "{error}");

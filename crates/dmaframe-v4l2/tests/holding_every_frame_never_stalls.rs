@@ -17,7 +17,10 @@ fn copies_come_when_the_buffers_run_out_and_zero_copy_returns_with_them() {
     let shared = held.iter().filter(|frame| frame.as_dmabuf().is_some()).count();
     assert_eq!(shared, slots - 2, "all but the two the driver keeps");
     let stats = capture.stats();
-    assert_eq!((stats.delivered, stats.detached), (shared as u64, 40 - shared as u64));
+    assert_eq!(
+        (stats.delivered, stats.detached),
+        (shared as u64, 40 - shared as u64)
+    );
     // A copy is the picture.
     let (first, last) = (&held[0], &held[39]);
     assert_eq!(pixels(first), pixels(last));

@@ -18,7 +18,10 @@ const FRAMES: u64 = 10_000;
 fn ten_thousand_frames_dropped_elsewhere_leave_nothing_behind() {
     let path = need_vivid!();
     let before = Leaks::now();
-    let mut capture = fast(still(&path), PixelFormat::YUYV, SMALL).buffers(6).start().unwrap();
+    let mut capture = fast(still(&path), PixelFormat::YUYV, SMALL)
+        .buffers(6)
+        .start()
+        .unwrap();
 
     // Consumers hold up to three frames and drop them out of order, with a look at the pixels.
     let (send, receive) = mpsc::sync_channel::<Frame>(1);
@@ -78,13 +81,23 @@ fn ten_thousand_frames_dropped_elsewhere_leave_nothing_behind() {
         later.fds.len(),
         later.mappings,
     );
-    assert_eq!(twice.load(Ordering::Relaxed), 0, "a buffer was delivered while somebody held it");
+    assert_eq!(
+        twice.load(Ordering::Relaxed),
+        0,
+        "a buffer was delivered while somebody held it"
+    );
     assert_eq!(seen, FRAMES);
     assert_eq!(stats.delivered + stats.detached, FRAMES);
     assert_eq!((stats.errors, stats.short), (0, 0));
     let steady = steady.unwrap();
-    assert_eq!((steady.fds.len(), steady.mappings), (later.fds.len(), later.mappings));
+    assert_eq!(
+        (steady.fds.len(), steady.mappings),
+        (later.fds.len(), later.mappings)
+    );
     // The set of content ids above is the test's own.
-    assert!(rss_later < rss + 1024, "resident memory grew from {rss} to {rss_later} KiB");
+    assert!(
+        rss_later < rss + 1024,
+        "resident memory grew from {rss} to {rss_later} KiB"
+    );
     before.check();
 }

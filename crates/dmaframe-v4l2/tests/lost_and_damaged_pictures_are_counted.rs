@@ -15,14 +15,20 @@ fn every_missing_sequence_number_is_a_gap() {
     let path = need_vivid!();
     let _alone = alone();
     let mut capture = capture(&path);
-    capture.device().set_control("Percentage of Dropped Buffers", 50).unwrap();
+    capture
+        .device()
+        .set_control("Percentage of Dropped Buffers", 50)
+        .unwrap();
     let first = frame(&mut capture).meta().sequence.unwrap();
     let before = capture.stats().gaps;
     let mut last = first;
     for _ in 0..40 {
         last = frame(&mut capture).meta().sequence.unwrap();
     }
-    capture.device().set_control("Percentage of Dropped Buffers", 0).unwrap();
+    capture
+        .device()
+        .set_control("Percentage of Dropped Buffers", 0)
+        .unwrap();
     let gaps = capture.stats().gaps - before;
     assert!(gaps > 5, "half of them are dropped, {gaps} were counted");
     assert_eq!(last - first, 40 + gaps);
@@ -34,14 +40,21 @@ fn a_damaged_buffer_is_not_delivered() {
     let _alone = alone();
     let mut capture = capture(&path);
     drop(frame(&mut capture));
-    capture.device().press_control("Inject V4L2_BUF_FLAG_ERROR").unwrap();
+    capture
+        .device()
+        .press_control("Inject V4L2_BUF_FLAG_ERROR")
+        .unwrap();
     for _ in 0..10 {
         drop(frame(&mut capture));
     }
     assert_eq!(capture.stats().errors, 1);
     assert_eq!(capture.hop().counts().dropped, 1);
     let waiting = u32::from(capture.try_next().unwrap().is_some());
-    assert_eq!(capture.queued(), capture.slots() - waiting as usize, "and its buffer went back");
+    assert_eq!(
+        capture.queued(),
+        capture.slots() - waiting as usize,
+        "and its buffer went back"
+    );
 }
 
 #[test]
@@ -70,7 +83,10 @@ fn a_refused_requeue_is_told_and_tried_again() {
     let _alone = alone();
     let mut capture = capture(&path);
     let held = frame(&mut capture);
-    capture.device().press_control("Inject VIDIOC_QBUF Error").unwrap();
+    capture
+        .device()
+        .press_control("Inject VIDIOC_QBUF Error")
+        .unwrap();
     drop(held);
     let error = loop {
         match capture.next(PATIENCE) {
@@ -78,7 +94,17 @@ fn a_refused_requeue_is_told_and_tried_again() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, Error::Request { request: "VIDIOC_QBUF", errno: Errno::INVAL, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::Request {
+                request: "VIDIOC_QBUF",
+                errno: Errno::INVAL,
+                ..
+            }
+        ),
+        "{error}"
+    );
     for _ in 0..10 {
         drop(frame(&mut capture));
     }
@@ -93,12 +119,34 @@ fn a_start_that_fails_leaves_the_device_free() {
     let _alone = alone();
     let device = still(&path);
     device.press_control("Inject VIDIOC_STREAMON Error").unwrap();
-    let error = fast(device, PixelFormat::YUYV, SMALL).start().expect_err("injected");
-    assert!(matches!(error, Error::Request { request: "VIDIOC_STREAMON", .. }), "{error}");
+    let error = fast(device, PixelFormat::YUYV, SMALL)
+        .start()
+        .expect_err("injected");
+    assert!(
+        matches!(
+            error,
+            Error::Request {
+                request: "VIDIOC_STREAMON",
+                ..
+            }
+        ),
+        "{error}"
+    );
     let device = still(&path);
     device.press_control("Inject VIDIOC_REQBUFS Error").unwrap();
-    let error = fast(device, PixelFormat::YUYV, SMALL).start().expect_err("injected");
-    assert!(matches!(error, Error::Request { request: "VIDIOC_REQBUFS", .. }), "{error}");
+    let error = fast(device, PixelFormat::YUYV, SMALL)
+        .start()
+        .expect_err("injected");
+    assert!(
+        matches!(
+            error,
+            Error::Request {
+                request: "VIDIOC_REQBUFS",
+                ..
+            }
+        ),
+        "{error}"
+    );
     drop(frame(&mut capture(&path)));
 }
 
@@ -108,14 +156,20 @@ fn a_driver_that_gives_up_can_be_started_again() {
     let _alone = alone();
     let mut capture = capture(&path);
     drop(frame(&mut capture));
-    capture.device().press_control("Inject Fatal Streaming Error").unwrap();
+    capture
+        .device()
+        .press_control("Inject Fatal Streaming Error")
+        .unwrap();
     let error = loop {
         match next(&mut capture) {
             Ok(captured) => drop(captured),
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, Error::Request { errno: Errno::IO, .. }), "{error}");
+    assert!(
+        matches!(error, Error::Request { errno: Errno::IO, .. }),
+        "{error}"
+    );
     capture.stop().unwrap();
     capture.start().unwrap();
     drop(frame(&mut capture));

@@ -16,8 +16,16 @@ fn fence(timeline: &SwSync, at: u32) -> Fence {
 }
 
 fn readable(capture: &Capture, patience: Duration) -> bool {
-    let timeout = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
-    poll(&mut [PollFd::from_borrowed_fd(capture.as_fd(), PollFlags::IN)], Some(&timeout)).unwrap() == 1
+    let timeout = Timespec {
+        tv_sec: 0,
+        tv_nsec: patience.subsec_nanos().into(),
+    };
+    poll(
+        &mut [PollFd::from_borrowed_fd(capture.as_fd(), PollFlags::IN)],
+        Some(&timeout),
+    )
+    .unwrap()
+        == 1
 }
 
 #[test]
@@ -26,7 +34,10 @@ fn a_pending_fence_keeps_the_buffer_from_the_driver_while_the_stream_goes_on() {
     let sync = need!(Kit::SwSync);
     let _alone = alone();
     let timeline = SwSync::open(&sync).unwrap();
-    let mut capture = fast(still(&path), PixelFormat::NV12, SMALL).buffers(6).start().unwrap();
+    let mut capture = fast(still(&path), PixelFormat::NV12, SMALL)
+        .buffers(6)
+        .start()
+        .unwrap();
     let slots = capture.slots();
 
     let held = frame(&mut capture);
@@ -35,7 +46,11 @@ fn a_pending_fence_keeps_the_buffer_from_the_driver_while_the_stream_goes_on() {
     drop(held);
     let start = Instant::now();
     for _ in 0..3 * slots {
-        assert_ne!(frame(&mut capture).buffer_id(), id, "filled before its fence has signalled");
+        assert_ne!(
+            frame(&mut capture).buffer_id(),
+            id,
+            "filled before its fence has signalled"
+        );
     }
     assert!(start.elapsed() < Duration::from_secs(5));
     assert!(capture.try_next().is_ok());
@@ -54,14 +69,20 @@ fn a_signalled_fence_wakes_whoever_waits_for_a_picture() {
     let _alone = alone();
     let timeline = SwSync::open(&sync).unwrap();
     let builder = fast(still(&path), PixelFormat::NV12, SMALL).buffers(3);
-    let mut capture = builder.budget(0, dmaframe_core::Starvation::Drop).start().unwrap();
+    let mut capture = builder
+        .budget(0, dmaframe_core::Starvation::Drop)
+        .start()
+        .unwrap();
     let held: Vec<_> = (0..capture.slots()).map(|_| frame(&mut capture)).collect();
     for frame in held {
         frame.release_after(fence(&timeline, 1));
     }
     assert!(capture.next(Duration::from_millis(50)).unwrap().is_none());
     assert_eq!(capture.queued(), 0);
-    assert!(!readable(&capture, Duration::from_millis(50)), "nothing to do yet");
+    assert!(
+        !readable(&capture, Duration::from_millis(50)),
+        "nothing to do yet"
+    );
     let waker = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(100));
         timeline.advance(1).unwrap();
@@ -112,15 +133,24 @@ fn one_descriptor_tells_of_pictures_and_of_returned_buffers() {
     let path = need_vivid!();
     let _alone = alone();
     let builder = fast(still(&path), PixelFormat::NV12, SMALL).buffers(3);
-    let mut capture = builder.budget(0, dmaframe_core::Starvation::Drop).start().unwrap();
+    let mut capture = builder
+        .budget(0, dmaframe_core::Starvation::Drop)
+        .start()
+        .unwrap();
     let mut held = Vec::new();
     while held.len() < capture.slots() {
         assert!(readable(&capture, Duration::from_millis(900)), "a picture is due");
         held.extend(capture.try_next().unwrap());
     }
-    assert!(!readable(&capture, Duration::from_millis(50)), "the driver has no buffer");
+    assert!(
+        !readable(&capture, Duration::from_millis(50)),
+        "the driver has no buffer"
+    );
     drop(held.pop());
-    assert!(readable(&capture, Duration::from_millis(50)), "a buffer came back");
+    assert!(
+        readable(&capture, Duration::from_millis(50)),
+        "a buffer came back"
+    );
     drop(capture.try_next().unwrap());
     assert_eq!(capture.queued(), 1);
 }

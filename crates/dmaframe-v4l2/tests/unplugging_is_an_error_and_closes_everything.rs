@@ -16,7 +16,10 @@ fn end(capture: &mut Capture) -> Error {
     let start = Instant::now();
     loop {
         match capture.next(PATIENCE) {
-            Ok(_) => assert!(start.elapsed() < PATIENCE, "the stream goes on without its device"),
+            Ok(_) => assert!(
+                start.elapsed() < PATIENCE,
+                "the stream goes on without its device"
+            ),
             Err(error) => return error,
         }
     }
@@ -32,11 +35,17 @@ fn pulling_the_camera_out_is_told_at_once_and_leaves_no_descriptor() {
 
         capture.device().press_control("Disconnect").unwrap();
         let error = end(&mut capture);
-        assert!(matches!(&error, Error::Unplugged { device, .. } if *device == path), "{error}");
+        assert!(
+            matches!(&error, Error::Unplugged { device, .. } if *device == path),
+            "{error}"
+        );
         assert!(error.to_string().contains(path.to_str().unwrap()));
         // And again: an event loop that comes back gets the same answer, not a hang.
         assert!(matches!(capture.try_next(), Err(Error::Unplugged { .. })));
-        assert!(matches!(capture.device().controls(), Err(Error::Unplugged { .. })));
+        assert!(matches!(
+            capture.device().controls(),
+            Err(Error::Unplugged { .. })
+        ));
         assert!(matches!(capture.start(), Ok(())), "it still counts as started");
         assert!(matches!(capture.stop(), Err(Error::Unplugged { .. })));
         assert!(matches!(capture.start(), Err(Error::Unplugged { .. })));
@@ -46,7 +55,9 @@ fn pulling_the_camera_out_is_told_at_once_and_leaves_no_descriptor() {
         assert_eq!(pixels(&held), picture, "the memory outlives the device");
         drop(held);
         before.check();
-        drop(frame(&mut fast(still(&path), PixelFormat::NV12, SMALL).start().unwrap()));
+        drop(frame(
+            &mut fast(still(&path), PixelFormat::NV12, SMALL).start().unwrap(),
+        ));
         before.check();
     }
 }

@@ -58,9 +58,10 @@ impl CaptureBuilder {
     ///
     /// Each must have the driver's layout to the byte: set the format on the device, take
     /// [`Format::layout`](crate::Format::layout) and the sizes of [`Format::memory_planes`](crate::Format::memory_planes),
-    /// and allocate by them. The capture keeps a handle of each buffer for as long as it lives; do not put the buffers
-    /// into frames elsewhere meanwhile. Since the driver writes memory that the caller also has, CPU views of these
-    /// frames copy rows out ([`Object::lend`](dmaframe_core::Object::lend)).
+    /// and allocate by them. The capture keeps a handle of each buffer for as long as it lives, and claims it while the
+    /// driver has it ([`Buffer::claim_for_device`]); one that is in somebody's frame is not queued. CPU views of the
+    /// frames are slices for private buffers, as pools make them; any other buffer counts as lent
+    /// ([`Object::lend`](dmaframe_core::Object::lend)) and its views copy rows out.
     ///
     /// Whether a driver takes memory of another kind (scattered pages, another device's) shows only at
     /// [`CaptureBuilder::start`].

@@ -52,25 +52,34 @@ impl Capture {
     }
 
     fn wrap(
-        &self,
+        &mut self,
         info: &BufferInfo,
         slot: usize,
         meta: FrameMeta,
     ) -> Result<Captured, dmaframe_core::Error> {
-        let buffer = self.slots.slots[slot].buffer();
+        let entry = &mut self.slots.slots[slot];
         let Some(codec) = self.slots.codec else {
-            return self
-                .returns
-                .frame(slot, buffer, meta, Fence::Signaled)
-                .map(Captured::Frame);
+            let Some(claim) = entry.claim.take() else {
+                // Not a buffer the driver had: `dequeue` has refused those.
+                return Err(dmaframe_core::Error::InUse {
+                    id: entry.buffer().id(),
+                });
+            };
+            let frame = self.returns.frame_from_device(slot, claim, meta, Fence::Signaled);
+            return frame.map(Captured::Frame).map_err(|rejected| {
+                entry.claim = Some(rejected.value);
+                rejected.error
+            });
         };
+        entry.claim = None;
         let plane = info.planes[0];
         // Longer than its memory is refused by `from_slot`.
         let len = plane.bytesused.saturating_sub(plane.data_offset) as usize;
         // An intra-only codec has no other frames, and its drivers often leave the flag out.
         let intra = matches!(codec, dmaframe_core::Codec::MJPEG | dmaframe_core::Codec::JPEG);
         let keyframe = intra || info.flags & abi::BUF_FLAG_KEYFRAME != 0;
-        Bitstream::from_slot(&self.returns, slot, buffer, codec, len, keyframe, meta).map(Captured::Bitstream)
+        let unit = Bitstream::from_slot(&self.returns, slot, entry.buffer(), codec, len, keyframe, meta);
+        unit.map(Captured::Bitstream)
     }
 
     fn copy(&mut self, captured: &Captured) -> Result<Captured, Error> {
@@ -100,12 +109,17 @@ impl Capture {
         }
         // An access unit is as long as it is, but has to lie inside its buffer and be there at all. Either way the
         // bytes are counted from the start of the memory, so what lies in front of the data is not part of it.
-        let data = info.planes.iter().map(|plane| u64::from(plane.bytesused.saturating_sub(plane.data_offset)));
+        let data = info
+            .planes
+            .iter()
+            .map(|plane| u64::from(plane.bytesused.saturating_sub(plane.data_offset)));
         let short = match self.slots.codec {
             Some(_) => data.take(1).any(|found| found == 0),
             None => {
                 info.plane_count < self.slots.needed.len()
-                    || data.zip(&self.slots.needed).any(|(found, needed)| found < *needed)
+                    || data
+                        .zip(&self.slots.needed)
+                        .any(|(found, needed)| found < *needed)
             }
         };
         if short {

@@ -387,7 +387,15 @@ impl Capture {
         if self.streaming || starting {
             for index in 0..self.slots.slots.len() {
                 if self.slots.slots[index].place == Place::Home {
-                    self.slots.queue(&self.device, index)?;
+                    match self.slots.queue(&self.device, index) {
+                        // Somebody kept a handle of the buffer and has it in a frame of their own: it joins again when
+                        // that is gone, and counts as held until then.
+                        Err(Error::Core {
+                            error: dmaframe_core::Error::InUse { .. },
+                            ..
+                        }) if !starting => {}
+                        other => other?,
+                    }
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! The buffers of a stream: asking the driver for them, exporting or importing, queueing.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use dmaframe_core::{Buffer, Codec, Fourcc, Layout, MAX_PLANES, Modifier, Object, Plane, Size};
+use dmaframe_core::{Buffer, Codec, DeviceClaim, Fourcc, Layout, MAX_PLANES, Modifier, Plane, Size};
 use rustix::io::Errno;
 
 use crate::device::Device;
@@ -66,9 +67,25 @@ pub(super) struct Slot {
     lengths: ArrayVec<u32, MAX_PLANES>,
     /// Where the data begins in each memory plane, by the driver's last word.
     starts: [u32; MAX_PLANES],
+    /// While the driver has the buffer, or we do on its behalf: nobody who kept a handle of it can make a frame of it.
+    pub(super) claim: Option<DeviceClaim>,
+    /// The same for handles of this memory with another layout, which are used no more.
+    retired: ArrayVec<DeviceClaim, MAX_PLANES>,
 }
 
 impl Slot {
+    fn new(memory: Memory, lengths: ArrayVec<u32, MAX_PLANES>) -> Self {
+        let starts = [0; MAX_PLANES];
+        Self {
+            memory,
+            place: Place::Home,
+            lengths,
+            starts,
+            claim: None,
+            retired: ArrayVec::new(),
+        }
+    }
+
     pub(super) fn buffer(&self) -> &Arc<Buffer> {
         match &self.memory {
             Memory::Exported(exported) => exported.buffer(),
@@ -182,7 +199,7 @@ impl Slots {
         let exported =
             sys::ExportedBuffer::new(planes, generation, |sizes| layout(sizes).map_err(Failure::Ours));
         let memory = Memory::Exported(exported.map_err(failed)?);
-        Ok(Slot { memory, place: Place::Home, lengths: ArrayVec::new(), starts: [0; MAX_PLANES] })
+        Ok(Slot::new(memory, ArrayVec::new()))
     }
 
     /// Checks that the caller's buffer is what the driver is going to write, to the byte: there is no way to tell the
@@ -244,44 +261,71 @@ impl Slots {
             lengths.push(u32::try_from(object.size()).unwrap_or(u32::MAX));
         }
         let memory = Memory::Imported(Arc::clone(buffer));
-        Ok(Slot { memory, place: Place::Home, lengths, starts: [0; MAX_PLANES] })
+        Ok(Slot::new(memory, lengths))
     }
 
-    fn layout(&self, device: &Device, format: &Format, sizes: &[u64], starts: &[u32]) -> Result<Layout, Error> {
+    fn layout(
+        &self,
+        device: &Device,
+        format: &Format,
+        sizes: &[u64],
+        starts: &[u32],
+    ) -> Result<Layout, Error> {
         match self.codec {
             None => format.layout_at(device.path(), sizes, starts),
-            Some(_) => carrier(device, sizes, starts),
+            Some(_) => carrier(device.path(), sizes, starts),
         }
     }
 
     /// Follows the driver when it says that the data of a buffer begins elsewhere than last time (`data_offset`). In a
     /// steady stream it never does, and this only compares.
-    pub(super) fn relay(&mut self, device: &Device, format: &Format, info: &sys::BufferInfo) -> Result<(), Error> {
+    pub(super) fn relay(
+        &mut self,
+        device: &Device,
+        format: &Format,
+        info: &sys::BufferInfo,
+    ) -> Result<(), Error> {
         let index = info.index as usize;
         let starts: [u32; MAX_PLANES] = std::array::from_fn(|plane| info.planes[plane].data_offset);
         if self.slots[index].starts == starts {
             return Ok(());
         }
         let buffer = Arc::clone(self.slots[index].buffer());
+        let generation = buffer.id().generation();
         let sizes: ArrayVec<u64, MAX_PLANES> = buffer.objects().iter().map(|object| object.size()).collect();
         let layout = self.layout(device, format, &sizes, &starts)?;
-        let failed = |error| Error::Core { device: device.path().to_owned(), error };
+        let failed = |error| Error::Core {
+            device: device.path().to_owned(),
+            error,
+        };
         let slot = &mut self.slots[index];
-        slot.memory = match &slot.memory {
-            Memory::Exported(exported) => Memory::Exported(exported.relaid(&layout).map_err(failed)?),
-            Memory::Imported(_) => {
+        let memory = match &slot.memory {
+            Memory::Exported(exported) if slot.retired.remaining_capacity() > 1 => {
+                Memory::Exported(exported.relaid(&layout).map_err(failed)?)
+            }
+            // The caller's, or of a driver that says something else each time: a handle whose views copy, which does
+            // not have to be kept from anybody later.
+            _ => {
                 let objects = buffer.objects().iter().cloned();
                 let (fourcc, modifier, size) = (layout.fourcc(), layout.modifier(), layout.size());
-                let generation = buffer.id().generation();
                 let new = Buffer::new(fourcc, modifier, size, objects, layout.planes(), generation);
                 Memory::Imported(Arc::new(new.map_err(failed)?))
             }
         };
+        slot.memory = memory;
         slot.starts = starts;
+        let claim = slot.buffer().claim_for_device().map_err(failed)?;
+        if let Some(old) = slot.claim.replace(claim) {
+            // The last place is kept for the last private one, so only a copying handle can find it full.
+            let _ = slot.retired.try_push(old);
+        }
         Ok(())
     }
 
     /// Gives a slot's buffer to the driver.
+    ///
+    /// # Errors
+    /// [`Error::Core`] with `InUse` when somebody who kept a handle of the buffer has made a frame of it.
     pub(super) fn queue(&mut self, device: &Device, index: usize) -> Result<(), Error> {
         let limit = self.slots.len();
         let Some(slot) = self.slots.get_mut(index) else {
@@ -292,13 +336,18 @@ impl Slots {
                 limit,
             });
         };
-        let buffer = Arc::clone(slot.buffer());
+        let failed = |error| Error::Core {
+            device: device.path().to_owned(),
+            error,
+        };
+        let claim = match slot.claim.take() {
+            Some(claim) => claim,
+            None => slot.buffer().claim_for_device().map_err(failed)?,
+        };
+        let claim = slot.claim.insert(claim);
         let mut planes = ArrayVec::<_, MAX_PLANES>::new();
         for (plane, length) in slot.lengths.iter().enumerate() {
-            // Lent, not just passed: the driver writes, so CPU views of this memory must not hand out slices that the
-            // caller's other handles of the buffer could keep meanwhile.
-            let fd = lend(device, &buffer.objects()[plane], plane)?;
-            planes.push((fd, *length));
+            planes.push((sys::import_fd(claim, plane).map_err(failed)?, *length));
         }
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         sys::qbuf(device.as_fd(), self.kind, self.memory, number, &planes)
@@ -340,6 +389,7 @@ impl Slots {
     pub(super) fn all_home(&mut self) {
         for slot in self.slots.iter_mut().filter(|slot| slot.place == Place::Driver) {
             slot.place = Place::Home;
+            slot.claim = None;
         }
     }
 }
@@ -354,13 +404,6 @@ impl From<dmaframe_core::Error> for Failure {
     fn from(error: dmaframe_core::Error) -> Self {
         Self::Core(error)
     }
-}
-
-fn lend<'a>(device: &Device, object: &'a Object, plane: usize) -> Result<std::os::fd::BorrowedFd<'a>, Error> {
-    object.lend(plane).map_err(|error| Error::Core {
-        device: device.path().to_owned(),
-        error,
-    })
 }
 
 fn check_size(device: &Device, buffer: usize, plane: usize, found: u64, needed: u64) -> Result<(), Error> {
@@ -392,13 +435,20 @@ fn codec_of(device: &Device, format: &Format) -> Result<Option<Codec>, Error> {
 }
 
 /// Encoded bytes as one row, which is how [`dmaframe_core::Bitstream`] carries them.
-fn carrier(device: &Device, sizes: &[u64], starts: &[u32]) -> Result<Layout, Error> {
+fn carrier(device: &Path, sizes: &[u64], starts: &[u32]) -> Result<Layout, Error> {
     let start = starts.first().copied().unwrap_or(0);
     let room = sizes.first().copied().unwrap_or(0).saturating_sub(start.into());
     let width = u32::try_from(room).unwrap_or(u32::MAX);
-    let plane = Plane { object: 0, offset: start.into(), stride: width };
-    Layout::check(Fourcc::R8, Modifier::LINEAR, Size::new(width, 1), &[plane], sizes)
-        .map_err(|error| Error::Layout { device: device.path().to_owned(), error })
+    let plane = Plane {
+        object: 0,
+        offset: start.into(),
+        stride: width,
+    };
+    let layout = Layout::check(Fourcc::R8, Modifier::LINEAR, Size::new(width, 1), &[plane], sizes);
+    layout.map_err(|error| Error::Layout {
+        device: device.to_owned(),
+        error,
+    })
 }
 
 /// Bytes each object holds up to the last sample of the picture.
@@ -497,4 +547,66 @@ pub(super) fn release(device: &Device, memory: u32) -> Result<(), Error> {
         ..abi::RequestBuffers::zeroed()
     };
     sys::reqbufs(device.as_fd(), &mut arg).map_err(device.fail("VIDIOC_REQBUFS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No kernel driver that a test machine has captures encoded pictures (vicodec and visl are mem2mem), so this is as
+    /// far as they can be tested without a webcam.
+    #[test]
+    fn encoded_bytes_are_one_row_behind_their_header() {
+        let of = |size, start| carrier(Path::new("/dev/video-test"), &[size], &[start]);
+        let layout = of(4096, 0).unwrap();
+        assert_eq!(
+            (layout.fourcc(), layout.row_bytes(0), layout.planes()[0].offset),
+            (Fourcc::R8, 4096, 0)
+        );
+        let layout = of(4096, 128).unwrap();
+        assert_eq!((layout.row_bytes(0), layout.planes()[0].offset), (3968, 128));
+        assert!(of(4096, 4096).is_err() && of(4096, u32::MAX).is_err() && of(0, 0).is_err());
+        assert_eq!(of(u64::MAX, 0).unwrap().row_bytes(0), u32::MAX as usize);
+    }
+
+    #[test]
+    fn a_picture_is_whole_at_its_last_sample_not_at_its_last_padding() {
+        let planes = [
+            Plane {
+                object: 0,
+                offset: 0,
+                stride: 704,
+            },
+            Plane {
+                object: 0,
+                offset: 704 * 360,
+                stride: 704,
+            },
+        ];
+        let (size, objects) = (Size::new(640, 360), [1 << 20]);
+        let layout = Layout::check(Fourcc::NV12, Modifier::LINEAR, size, &planes, &objects).unwrap();
+        assert_eq!(needed(&layout).as_slice(), [704 * 539 + 640]);
+        let apart = [
+            Plane {
+                object: 0,
+                offset: 0,
+                stride: 640,
+            },
+            Plane {
+                object: 1,
+                offset: 64,
+                stride: 640,
+            },
+        ];
+        let layout =
+            Layout::check(Fourcc::NV12, Modifier::LINEAR, size, &apart, &[1 << 20, 1 << 20]).unwrap();
+        assert_eq!(needed(&layout).as_slice(), [640 * 360, 640 * 180 + 64]);
+        let tiled = Modifier(0x0900_0000_0000_0001);
+        let layout = Layout::check(Fourcc::NV12, tiled, size, &planes, &objects).unwrap();
+        assert_eq!(
+            needed(&layout).as_slice(),
+            [0],
+            "nobody knows where a tiled picture ends"
+        );
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use abi::{BufferUnion, ExtControl, ExtControlUnion, ExtControls, Format, FormatUnion, PixFormat};
 use abi::{PixFormatMplane, Plain, PlaneBuf, PlaneUnion};
 use arrayvec::ArrayVec;
-use dmaframe_core::{Buffer, Layout, MAX_PLANES, Object};
+use dmaframe_core::{Buffer, DeviceClaim, Layout, MAX_PLANES, Object};
 use rustix::io::Errno;
 
 /// The generated functions are `pub` and without documentation: fenced in here.
@@ -315,7 +315,8 @@ impl ExportedBuffer {
         for (index, plane) in planes.into_iter().take(MAX_PLANES).enumerate() {
             objects.push(Arc::new(Object::new(plane.0, index)?));
         }
-        let sizes: ArrayVec<u64, MAX_PLANES> = objects.iter().map(|object: &Arc<Object>| object.size()).collect();
+        let sizes: ArrayVec<u64, MAX_PLANES> =
+            objects.iter().map(|object: &Arc<Object>| object.size()).collect();
         Ok(Self(private(objects, &layout(&sizes)?, generation)?))
     }
 
@@ -344,6 +345,32 @@ fn private(
         dmaframe_core::raw::private_buffer(fourcc, modifier, size, objects, layout.planes(), generation)
     };
     buffer.map(Arc::new)
+}
+
+/// The descriptor of one plane for the driver to write into.
+///
+/// A private buffer's frames go on giving slices: the claim keeps frames from being made of it for as long as the driver
+/// has it. Of any other buffer there may be handles that no claim excludes, so its memory counts as lent from now on
+/// and views copy.
+///
+/// The engine keeps the claim from before QBUF until the frame that follows DQBUF takes it, or until STREAMOFF.
+pub(crate) fn import_fd(claim: &DeviceClaim, plane: usize) -> Result<BorrowedFd<'_>, dmaframe_core::Error> {
+    let objects = claim.buffer().objects();
+    let Some(object) = objects.get(plane) else {
+        return Err(dmaframe_core::Error::OutOfRange {
+            what: "object",
+            index: plane,
+            limit: objects.len(),
+        });
+    };
+    if claim.buffer().is_private() {
+        // SAFETY: the driver writes between QBUF and DQBUF only, and for that time the claim keeps this buffer out of
+        // frames, so that no view of it is alive. That no other buffer or mapping of this process is written or read
+        // through is what the private buffer's maker promised.
+        Ok(unsafe { dmaframe_core::raw::import_fd(object) })
+    } else {
+        object.lend(plane)
+    }
 }
 
 /// A scalar control's value as `VIDIOC_G_EXT_CTRLS` (`None`) reads or `VIDIOC_S_EXT_CTRLS` (`Some`) writes it. `wide`

@@ -6,6 +6,7 @@ pub(crate) mod sys;
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,18 +49,25 @@ pub(crate) fn still(path: &Path) -> Device {
 
 /// As many frames a second as vivid has for `format` and `size`.
 pub(crate) fn fast(device: Device, format: PixelFormat, size: Size) -> dmaframe_v4l2::CaptureBuilder {
-    Capture::builder(device).format(FormatRequest::new(format, size)).interval(Interval::fps(120))
+    Capture::builder(device)
+        .format(FormatRequest::new(format, size))
+        .interval(Interval::fps(120))
 }
 
 /// A rate the guest keeps up with, so that no picture is lost but by the test's will.
 pub(crate) fn steady(device: Device) -> dmaframe_v4l2::CaptureBuilder {
     let request = FormatRequest::new(PixelFormat::YUYV, SMALL);
-    Capture::builder(device).format(request).interval(Interval::fps(25))
+    Capture::builder(device)
+        .format(request)
+        .interval(Interval::fps(25))
 }
 
 /// The next frame; a test that gets none has failed.
 pub(crate) fn frame(capture: &mut Capture) -> Frame {
-    next(capture).unwrap().into_frame().expect("a frame, not a bitstream")
+    next(capture)
+        .unwrap()
+        .into_frame()
+        .expect("a frame, not a bitstream")
 }
 
 /// The next picture or the error.
@@ -88,21 +96,35 @@ pub(crate) enum Allocator {
     SystemHeap,
 }
 
-/// Buffers of the layout the device writes.
-pub(crate) fn buffers(device: &Device, format: &Format, path: &Path, from: Allocator, count: usize) -> Vec<Arc<Buffer>> {
+/// One memory plane of at least `size` bytes.
+pub(crate) fn allocate(node: &Path, from: Allocator, size: u64) -> OwnedFd {
+    let size = size.next_multiple_of(4096);
+    match from {
+        Allocator::Udmabuf => dmaframe_testkit::udmabuf(node, size).unwrap(),
+        Allocator::SystemHeap => dmaframe_testkit::system_heap(node, size, true).unwrap(),
+    }
+}
+
+/// Buffers of the layout the device writes, as a pool makes them.
+pub(crate) fn buffers(
+    device: &Device,
+    format: &Format,
+    node: &Path,
+    from: Allocator,
+    count: usize,
+) -> Vec<Arc<Buffer>> {
     let layout = format.layout(device).unwrap();
     let generation = dmaframe_core::next_generation();
+    let objects = |_| {
+        let planes = format.memory_planes().iter().enumerate();
+        planes
+            .map(|(index, plane)| {
+                Arc::new(Object::new(allocate(node, from, plane.size.into()), index).unwrap())
+            })
+            .collect()
+    };
     (0..count)
-        .map(|_| {
-            let objects = format.memory_planes().iter().enumerate().map(|(index, plane)| {
-                let fd = match from {
-                    Allocator::Udmabuf => sys::udmabuf(path, u64::from(plane.size)),
-                    Allocator::SystemHeap => sys::heap(path, u64::from(plane.size)),
-                };
-                Arc::new(Object::new(fd, index).unwrap())
-            });
-            let (fourcc, modifier, size) = (layout.fourcc(), layout.modifier(), layout.size());
-            Arc::new(Buffer::new(fourcc, modifier, size, objects, layout.planes(), generation).unwrap())
-        })
+        .map(objects)
+        .map(|objects| Arc::new(sys::private(&layout, objects, generation)))
         .collect()
 }
