@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use dmaframe_core::negotiate::{FormatSet, Usage};
-use dmaframe_core::{Buffer, Layout, Modifier, Plane};
+use dmaframe_core::{Buffer, Fourcc, Layout, Modifier, Plane, Size};
 use drm::control::Device as _;
 use drm::{Device as _, DriverCapability};
 use rustix::fs::OFlags;
@@ -86,6 +86,9 @@ impl DrmDumb {
         }
         let capability = |what| match card.get_driver_capability(what) {
             Ok(value) => Ok(value),
+            // Asked of a driver without modesetting. vgem is one that has dumb buffers all the same, so the call itself
+            // must decide.
+            Err(error) if errno(&error) == Errno::OPNOTSUPP => Ok(1),
             Err(error) => Err(Error::NoDriver {
                 device: self.node.name(),
                 call: "DRM_IOCTL_GET_CAP",
@@ -94,11 +97,7 @@ impl DrmDumb {
             }),
         };
         if capability(DriverCapability::DumbBuffer)? == 0 {
-            return Err(Error::Incapable {
-                device: self.node.name(),
-                what: "dumb buffers",
-                remedy: "its driver is for rendering only; take the display's card or gbm",
-            });
+            return Err(self.incapable());
         }
         /// `DRM_PRIME_CAP_EXPORT`.
         const EXPORT: u64 = 2;
@@ -110,6 +109,14 @@ impl DrmDumb {
             });
         }
         Ok(card)
+    }
+
+    fn incapable(&self) -> Error {
+        Error::Incapable {
+            device: self.node.name(),
+            what: "dumb buffers",
+            remedy: "it is a render node, or its driver only renders; take the display's card, or gbm",
+        }
     }
 
     /// A dumb buffer and the pitch the driver chose.
@@ -131,8 +138,10 @@ impl DrmDumb {
             Errno::INVAL => create(second),
             _ => Err(error),
         });
-        let buffer = made.map_err(|e| {
-            Error::allocation(&self.node.name(), len, "DRM_IOCTL_MODE_CREATE_DUMB", errno(&e))
+        let buffer = made.map_err(|error| match errno(&error) {
+            // No such operation in the driver, or a render node.
+            Errno::NOSYS | Errno::OPNOTSUPP | Errno::ACCESS => self.incapable(),
+            errno => Error::allocation(&self.node.name(), len, "DRM_IOCTL_MODE_CREATE_DUMB", errno),
         })?;
         let pitch = drm::buffer::Buffer::pitch(&buffer);
         let fresh = sys::dumb::export(&card, buffer).map_err(|error| Error::Os {
@@ -204,7 +213,8 @@ impl Allocator for DrmDumb {
     }
 
     fn probe(&self) -> Result<Available, Error> {
-        self.card()?;
+        // The driver's word is not enough: render nodes and drivers without modesetting give none.
+        self.plan(&Request::new(Fourcc::R8, Size::new(64, 1)))?;
         Ok(Available::new(Sharing::Devices))
     }
 

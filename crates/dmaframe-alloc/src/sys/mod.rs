@@ -33,6 +33,7 @@ impl Fresh {
 pub(crate) struct FreshObject(Arc<Object>);
 
 impl FreshObject {
+    #[cfg(any(feature = "drm", feature = "gbm"))]
     pub(crate) fn size(&self) -> u64 {
         self.0.size()
     }
