@@ -46,11 +46,22 @@ impl Ci {
                 "no nightly toolchain with Miri: rustup +nightly component add miri rust-src".into(),
             ));
         }
-        let mut miri = self.command(&"cargo".into());
+        // Some hundred times slower than the machine: a few cases of each property, and an end to it.
+        let mut miri = self.command(&"timeout".into());
+        miri.args(["--kill-after=5", "600"]);
         // Pure code only: Miri knows neither ioctl nor mmap of a dma-buf.
-        miri.args(["+nightly", "miri", "test", "-p", "dmaframe-core", "--lib"]);
+        miri.args([
+            "cargo",
+            "+nightly",
+            "miri",
+            "test",
+            "-p",
+            "dmaframe-core",
+            "--lib",
+        ]);
         miri.env("CARGO_TARGET_DIR", self.target.join("miri"))
-            .env("MIRIFLAGS", "-Zmiri-disable-isolation");
+            .env("PROPTEST_CASES", "2");
+        miri.env("MIRIFLAGS", "-Zmiri-disable-isolation");
         tools::without_our_toolchain(&mut miri);
         some_tests(&mut miri)
     }

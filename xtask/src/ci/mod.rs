@@ -4,6 +4,7 @@ mod deep;
 mod tools;
 
 use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -201,15 +202,21 @@ impl Ci {
     }
 }
 
-/// Runs tests; none at all is a failure too, since then nothing was checked.
+/// Runs tests, showing their output as it comes; none at all is a failure too, since then nothing was checked.
 fn some_tests(command: &mut Command) -> Result<Verdict> {
     println!("$ {}", crate::steps::show(command));
-    let out = command.stderr(Stdio::inherit()).output()?;
-    let text = String::from_utf8_lossy(&out.stdout);
-    print!("{text}");
-    let tally = Tally::read(&text, out.status.success());
-    Ok(match (out.status.success(), tally.passed) {
-        (false, _) => Verdict::Failed(format!("{} tests failed", tally.failed)),
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut text = String::new();
+    for line in BufReader::new(child.stdout.take().context("no pipe")?).lines() {
+        let line = line?;
+        println!("{line}");
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let ended = child.wait()?;
+    let tally = Tally::read(&text, ended.success());
+    Ok(match (ended.success(), tally.passed) {
+        (false, _) => Verdict::Failed(format!("{} tests failed, {ended}", tally.failed)),
         (true, 0) => Verdict::Failed("no test was run: the filter matches none".into()),
         (true, _) => Verdict::Ok,
     })
