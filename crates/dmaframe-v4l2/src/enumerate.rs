@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::device::{Device, text};
 use crate::error::Error;
-use crate::format::Interval;
+use crate::interval::Interval;
 use crate::pixelformat::PixelFormat;
 use crate::sys;
 use crate::sys::abi::{self, Plain};

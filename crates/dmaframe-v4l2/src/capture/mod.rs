@@ -6,6 +6,8 @@
 
 mod builder;
 mod deliver;
+mod extent;
+mod request;
 mod slots;
 mod stats;
 
@@ -26,7 +28,8 @@ use crate::error::Error;
 use crate::format::{Format, FormatRequest};
 use crate::sys;
 use crate::sys::abi;
-use slots::{Place, Slots, Source};
+use request::Source;
+use slots::{Place, Slots};
 use stats::Sequence;
 
 /// Most slots there can be: the kernel's `VIDEO_MAX_FRAME`.
@@ -315,7 +318,7 @@ impl Capture {
             unwatch(&self.epoll, &fence);
         }
         self.slots.slots.clear();
-        slots::release(&self.device, self.source.memory())
+        request::release(&self.device, self.source.memory())
     }
 
     /// The next picture, waiting for it until `deadline`; `None` when none came. Blocks no longer than that, and not at

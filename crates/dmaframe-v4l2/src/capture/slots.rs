@@ -1,43 +1,19 @@
-//! The buffers of a stream: asking the driver for them, exporting or importing, queueing.
+//! The buffers of a stream: exporting or importing them, queueing and dequeueing.
 
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use dmaframe_core::{Buffer, Codec, DeviceClaim, Fourcc, Layout, MAX_PLANES, Modifier, Plane, Size};
+use dmaframe_core::{Buffer, Codec, DeviceClaim, Layout, MAX_PLANES};
+
 use rustix::io::Errno;
 
+use super::extent::{carrier, needed};
+use super::request::{Source, release, request};
 use crate::device::Device;
 use crate::error::Error;
 use crate::format::Format;
 use crate::sys;
-use crate::sys::abi::{self, Plain};
-
-/// Where the memory comes from.
-#[derive(Clone, Debug)]
-pub(super) enum Source {
-    /// The driver's own buffers, so many of them, exported as dma-bufs.
-    Export { count: u32 },
-    /// The caller's buffers.
-    Import { buffers: Vec<Arc<Buffer>> },
-}
-
-impl Source {
-    pub(super) fn memory(&self) -> u32 {
-        match self {
-            Self::Export { .. } => abi::MEMORY_MMAP,
-            Self::Import { .. } => abi::MEMORY_DMABUF,
-        }
-    }
-
-    fn mode(&self) -> &'static str {
-        match self {
-            Self::Export { .. } => "MMAP",
-            Self::Import { .. } => "DMABUF",
-        }
-    }
-}
 
 /// Who has a slot's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -432,181 +408,4 @@ fn codec_of(device: &Device, format: &Format) -> Result<Option<Codec>, Error> {
         .iter()
         .any(|offer| offer.pixel_format == format.pixel_format && offer.compressed);
     Ok(compressed.then_some(Codec(format.pixel_format.0)))
-}
-
-/// Encoded bytes as one row, which is how [`dmaframe_core::Bitstream`] carries them.
-fn carrier(device: &Path, sizes: &[u64], starts: &[u32]) -> Result<Layout, Error> {
-    let start = starts.first().copied().unwrap_or(0);
-    let room = sizes.first().copied().unwrap_or(0).saturating_sub(start.into());
-    let width = u32::try_from(room).unwrap_or(u32::MAX);
-    let plane = Plane {
-        object: 0,
-        offset: start.into(),
-        stride: width,
-    };
-    let layout = Layout::check(Fourcc::R8, Modifier::LINEAR, Size::new(width, 1), &[plane], sizes);
-    layout.map_err(|error| Error::Layout {
-        device: device.to_owned(),
-        error,
-    })
-}
-
-/// Bytes each object holds up to the last sample of the picture.
-fn needed(layout: &Layout) -> ArrayVec<u64, MAX_PLANES> {
-    let objects = layout
-        .planes()
-        .iter()
-        .map(|plane| plane.object + 1)
-        .max()
-        .unwrap_or(0);
-    let mut needed: ArrayVec<u64, MAX_PLANES> = std::iter::repeat_n(0, objects.min(MAX_PLANES)).collect();
-    if !layout.modifier().is_linear() {
-        return needed;
-    }
-    for (index, plane) in layout.planes().iter().enumerate() {
-        let rows = u64::from(layout.rows(index)).saturating_sub(1);
-        // The layout was checked: none of this overflows.
-        let end = plane.offset + u64::from(plane.stride) * rows + layout.row_bytes(index) as u64;
-        if let Some(entry) = needed.get_mut(plane.object) {
-            *entry = (*entry).max(end);
-        }
-    }
-    needed
-}
-
-/// `VIDIOC_REQBUFS`: how many the driver granted.
-fn request(device: &Device, source: &Source, wanted: u32) -> Result<u32, Error> {
-    let limit = abi::VIDEO_MAX_FRAME;
-    let count_error = |found: u32, needed: u32| Error::BufferCount {
-        device: device.path().to_owned(),
-        found: found as usize,
-        needed: needed as usize,
-        limit: limit as usize,
-    };
-    if wanted == 0 || wanted > limit {
-        return Err(count_error(wanted, 1));
-    }
-    let mut arg = abi::RequestBuffers {
-        count: wanted,
-        kind: device.buf_type(),
-        memory: source.memory(),
-        ..abi::RequestBuffers::zeroed()
-    };
-    let mode = |capabilities| Error::MemoryMode {
-        device: device.path().to_owned(),
-        mode: source.mode(),
-        capabilities,
-    };
-    match sys::reqbufs(device.as_fd(), &mut arg) {
-        Ok(()) => {}
-        // What drivers without this memory mode answer.
-        Err(Errno::INVAL) => {
-            let supported = capabilities(device);
-            let import = source.memory() == abi::MEMORY_DMABUF;
-            // The driver may refuse for another reason; only blame the mode when it does not claim to have it.
-            if import && supported & abi::BUF_CAP_SUPPORTS_DMABUF == 0 {
-                return Err(mode(supported));
-            }
-            return Err(device.fail("VIDIOC_REQBUFS")(Errno::INVAL));
-        }
-        Err(errno) => return Err(device.fail("VIDIOC_REQBUFS")(errno)),
-    }
-    // An import needs a driver's buffer for each of the caller's; more do no harm. An export takes what there is.
-    let needed = if source.memory() == abi::MEMORY_DMABUF {
-        wanted
-    } else {
-        1
-    };
-    if arg.count < needed || arg.count > limit {
-        let _ = release(device, source.memory());
-        return Err(count_error(arg.count, needed));
-    }
-    Ok(arg.count)
-}
-
-/// `V4L2_BUF_CAP_*`, by asking for no MMAP buffers, which every driver allows; 0 where it does not say.
-fn capabilities(device: &Device) -> u32 {
-    let mut arg = abi::RequestBuffers {
-        kind: device.buf_type(),
-        memory: abi::MEMORY_MMAP,
-        ..abi::RequestBuffers::zeroed()
-    };
-    if sys::reqbufs(device.as_fd(), &mut arg).is_ok() {
-        arg.capabilities
-    } else {
-        0
-    }
-}
-
-/// Gives all buffers back to the driver for good. Exported memory that frames still hold stays valid (Linux 4.20,
-/// `V4L2_BUF_CAP_SUPPORTS_ORPHANED_BUFS`); older kernels answer [`Error::Busy`].
-pub(super) fn release(device: &Device, memory: u32) -> Result<(), Error> {
-    let mut arg = abi::RequestBuffers {
-        kind: device.buf_type(),
-        memory,
-        ..abi::RequestBuffers::zeroed()
-    };
-    sys::reqbufs(device.as_fd(), &mut arg).map_err(device.fail("VIDIOC_REQBUFS"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// No kernel driver that a test machine has captures encoded pictures (vicodec and visl are mem2mem), so this is as
-    /// far as they can be tested without a webcam.
-    #[test]
-    fn encoded_bytes_are_one_row_behind_their_header() {
-        let of = |size, start| carrier(Path::new("/dev/video-test"), &[size], &[start]);
-        let layout = of(4096, 0).unwrap();
-        assert_eq!(
-            (layout.fourcc(), layout.row_bytes(0), layout.planes()[0].offset),
-            (Fourcc::R8, 4096, 0)
-        );
-        let layout = of(4096, 128).unwrap();
-        assert_eq!((layout.row_bytes(0), layout.planes()[0].offset), (3968, 128));
-        assert!(of(4096, 4096).is_err() && of(4096, u32::MAX).is_err() && of(0, 0).is_err());
-        assert_eq!(of(u64::MAX, 0).unwrap().row_bytes(0), u32::MAX as usize);
-    }
-
-    #[test]
-    fn a_picture_is_whole_at_its_last_sample_not_at_its_last_padding() {
-        let planes = [
-            Plane {
-                object: 0,
-                offset: 0,
-                stride: 704,
-            },
-            Plane {
-                object: 0,
-                offset: 704 * 360,
-                stride: 704,
-            },
-        ];
-        let (size, objects) = (Size::new(640, 360), [1 << 20]);
-        let layout = Layout::check(Fourcc::NV12, Modifier::LINEAR, size, &planes, &objects).unwrap();
-        assert_eq!(needed(&layout).as_slice(), [704 * 539 + 640]);
-        let apart = [
-            Plane {
-                object: 0,
-                offset: 0,
-                stride: 640,
-            },
-            Plane {
-                object: 1,
-                offset: 64,
-                stride: 640,
-            },
-        ];
-        let layout =
-            Layout::check(Fourcc::NV12, Modifier::LINEAR, size, &apart, &[1 << 20, 1 << 20]).unwrap();
-        assert_eq!(needed(&layout).as_slice(), [640 * 360, 640 * 180 + 64]);
-        let tiled = Modifier(0x0900_0000_0000_0001);
-        let layout = Layout::check(Fourcc::NV12, tiled, size, &planes, &objects).unwrap();
-        assert_eq!(
-            needed(&layout).as_slice(),
-            [0],
-            "nobody knows where a tiled picture ends"
-        );
-    }
 }
