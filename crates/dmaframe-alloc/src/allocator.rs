@@ -51,7 +51,7 @@ pub trait Allocator: fmt::Debug + Send {
     /// What reports call it: `udmabuf`, `dma_heap/system`, `gbm /dev/dri/renderD128`.
     fn name(&self) -> &str;
 
-    /// Whether it works here; allocates a page at most.
+    /// Whether it works here; frees what it had to allocate to know, a few pages at most.
     ///
     /// # Errors
     /// The reason why not and what would help: [`Error::Missing`], [`Error::Denied`], [`Error::NoDriver`],

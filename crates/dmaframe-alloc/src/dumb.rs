@@ -1,14 +1,13 @@
 //! Dumb buffers: what every display driver can allocate, without a GPU.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use dmaframe_core::negotiate::{FormatSet, Usage};
 use dmaframe_core::{Buffer, Fourcc, Layout, Modifier, Plane, Size};
 use drm::control::Device as _;
 use drm::{Device as _, DriverCapability};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::allocator::{Allocator, Available, Sharing};
@@ -21,7 +20,7 @@ use crate::sys::{self, FreshObject};
 /// Dumb buffers of a DRM card node (`DRM_IOCTL_MODE_CREATE_DUMB`), exported as dma-bufs.
 ///
 /// Linear, for the CPU to write and the display to scan out; often uncached, so slow to read. The driver picks the
-/// pitch. The card is opened without staying its DRM master, so that a display server can start later.
+/// pitch. [`DrmDumb::at`] does not stay the card's master, so that a display server can start later.
 #[derive(Debug)]
 pub struct DrmDumb {
     node: Node,
@@ -52,7 +51,16 @@ impl DrmDumb {
     /// Of a card node: render nodes refuse dumb buffers. Opens nothing yet.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        let node = Node::new(path, OFlags::RDWR);
+        Self::of(Node::drm(path))
+    }
+
+    /// Of a card that is open already, as session managers hand out. Its master, if it is one, it stays.
+    #[must_use]
+    pub fn from_fd(card: OwnedFd) -> Self {
+        Self::of(Node::opened(card))
+    }
+
+    fn of(node: Node) -> Self {
         Self {
             name: format!("dumb {}", node.name()),
             node,
@@ -78,12 +86,7 @@ impl DrmDumb {
     }
 
     fn card(&self) -> Result<Card<'_>, Error> {
-        let fresh = !self.node.is_open();
         let card = Card(self.node.open(Self::remedy)?);
-        if fresh {
-            // Whoever opens a card first becomes its master. Most often we are not, and that is the refusal.
-            let _ = card.release_master_lock();
-        }
         let capability = |what| match card.get_driver_capability(what) {
             Ok(value) => Ok(value),
             // Asked of a driver without modesetting. vgem is one that has dumb buffers all the same, so the call itself

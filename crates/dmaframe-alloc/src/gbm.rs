@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dmaframe_core::negotiate::{FormatSet, Usage};
-use dmaframe_core::{Buffer, Fourcc, Layout, Modifier, Plane};
+use dmaframe_core::{Buffer, Fourcc, Layout, Modifier, Plane, Size};
 use gbm::{BufferObject, BufferObjectFlags as Flags, Device, Format};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::allocator::{Allocator, Available, Sharing};
@@ -38,7 +37,16 @@ impl Gbm {
     /// Of a render node (or a card node, for scanout). Opens nothing yet.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        let node = Node::new(path, OFlags::RDWR);
+        Self::of(Node::drm(path))
+    }
+
+    /// Of a device that is open already, as session managers hand out.
+    #[must_use]
+    pub fn from_fd(device: OwnedFd) -> Self {
+        Self::of(Node::opened(device))
+    }
+
+    fn of(node: Node) -> Self {
         Self {
             name: format!("gbm {}", node.name()),
             node,
@@ -228,7 +236,10 @@ impl Allocator for Gbm {
     }
 
     fn probe(&self) -> Result<Available, Error> {
-        self.device().map(|_| Available::new(Sharing::Devices))
+        // libgbm opens anything, /dev/null too; what it is good for shows at the first buffer.
+        let (size, modifiers) = (Size::new(64, 64), [Modifier::LINEAR, Modifier::INVALID]);
+        self.make(&Request::new(Fourcc::XRGB8888, size).modifiers(modifiers))?;
+        Ok(Available::new(Sharing::Devices))
     }
 
     fn formats(&self) -> FormatSet {

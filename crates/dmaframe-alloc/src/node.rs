@@ -16,6 +16,7 @@ use crate::error::Error;
 pub(crate) struct Node {
     path: PathBuf,
     flags: OFlags,
+    drm: bool,
     fd: OnceLock<OwnedFd>,
 }
 
@@ -24,19 +25,35 @@ impl Node {
         Self {
             path: path.into(),
             flags: flags | OFlags::CLOEXEC,
+            drm: false,
             fd: OnceLock::new(),
+        }
+    }
+
+    /// A DRM node, which is not to become its card's master.
+    #[cfg(any(feature = "drm", feature = "gbm"))]
+    pub(crate) fn drm(path: impl Into<PathBuf>) -> Self {
+        Self {
+            drm: true,
+            ..Self::new(path, OFlags::RDWR)
+        }
+    }
+
+    /// A device that somebody else has opened, a session manager for one.
+    #[cfg(any(feature = "drm", feature = "gbm"))]
+    pub(crate) fn opened(fd: OwnedFd) -> Self {
+        use std::os::fd::AsRawFd;
+        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let path = fs::read_link(&link).unwrap_or_else(|_| link.into());
+        Self {
+            fd: fd.into(),
+            ..Self::new(path, OFlags::RDWR)
         }
     }
 
     /// For messages.
     pub(crate) fn name(&self) -> String {
         self.path.display().to_string()
-    }
-
-    /// Whether it has been opened.
-    #[cfg(feature = "drm")]
-    pub(crate) fn is_open(&self) -> bool {
-        self.fd.get().is_some()
     }
 
     /// Opens it, or says why not; `remedy` is what would make a missing node exist.
@@ -46,6 +63,9 @@ impl Node {
         }
         let fd = rustix::fs::open(&self.path, self.flags, Mode::empty())
             .map_err(|errno| self.refused(errno, remedy))?;
+        if self.drm {
+            not_master(fd.as_fd());
+        }
         Ok(self.fd.get_or_init(|| fd).as_fd())
     }
 
@@ -74,6 +94,15 @@ impl Node {
             },
         }
     }
+}
+
+/// Whoever opens a card node first becomes its master, and a display server that starts later could not.
+fn not_master(fd: BorrowedFd<'_>) {
+    #[cfg(any(feature = "drm", feature = "gbm"))]
+    // Most often another process is the master, and that is the refusal.
+    let _ = crate::sys::drm::drop_master(fd);
+    #[cfg(not(any(feature = "drm", feature = "gbm")))]
+    let _ = fd;
 }
 
 /// The permissions that kept us out; `None` when even those may not be read.

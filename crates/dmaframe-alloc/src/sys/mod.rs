@@ -1,5 +1,7 @@
-//! The only module with `unsafe` in it: two ioctls, and the promise that freshly made memory is nobody else's.
+//! The only module with `unsafe` in it: three ioctls, and the promise that freshly made memory is nobody else's.
 
+#[cfg(any(feature = "drm", feature = "gbm"))]
+pub(crate) mod drm;
 #[cfg(feature = "drm")]
 pub(crate) mod dumb;
 #[cfg(feature = "gbm")]

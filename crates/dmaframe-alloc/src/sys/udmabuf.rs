@@ -49,9 +49,9 @@ unsafe impl Ioctl for CreateIoctl {
 pub(crate) fn create(node: BorrowedFd<'_>, memfd: Sealed) -> Result<Fresh, Errno> {
     let size = memfd.len();
     let memfd = memfd.into_fd();
+    #[allow(clippy::cast_sign_loss, reason = "a descriptor is never negative")]
     let arg = Create {
-        // A descriptor is never negative.
-        memfd: memfd.as_fd().as_raw_fd().cast_unsigned_compat(),
+        memfd: memfd.as_fd().as_raw_fd() as u32,
         flags: CLOEXEC,
         offset: 0,
         size,
@@ -61,16 +61,4 @@ pub(crate) fn create(node: BorrowedFd<'_>, memfd: Sealed) -> Result<Fresh, Errno
         unsafe { ioctl(node, CreateIoctl(arg)) }
     })?;
     Ok(Fresh(fd))
-}
-
-/// `i32::cast_unsigned` is newer than the oldest compiler this crate promises.
-trait CastUnsigned {
-    fn cast_unsigned_compat(self) -> u32;
-}
-
-impl CastUnsigned for i32 {
-    #[allow(clippy::cast_sign_loss, reason = "that is what it is for")]
-    fn cast_unsigned_compat(self) -> u32 {
-        self as u32
-    }
 }
