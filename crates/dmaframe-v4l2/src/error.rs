@@ -152,6 +152,17 @@ pub enum Error {
         /// The most.
         limit: usize,
     },
+    /// The driver cannot use the caller's memory: scattered pages for a device without an IOMMU (`EFAULT`), another
+    /// device's memory it cannot reach. The driver's own buffers, exported, work for every device.
+    #[error("{} cannot capture into buffer {buffer}: {errno}{}", device.display(), import_hint(*errno))]
+    ImportRefused {
+        /// The device node.
+        device: PathBuf,
+        /// The buffer's index in the list given.
+        buffer: usize,
+        /// The error number of `VIDIOC_QBUF`.
+        errno: Errno,
+    },
     /// The driver has no such memory mode: no import of dma-bufs, or no export.
     #[error("{} has no {mode} buffers (capabilities {capabilities:#x})", device.display())]
     MemoryMode {
@@ -279,6 +290,7 @@ impl Error {
             | Self::BufferTooSmall { device, .. }
             | Self::BufferLayout { device, .. }
             | Self::BufferCount { device, .. }
+            | Self::ImportRefused { device, .. }
             | Self::MemoryMode { device, .. }
             | Self::BufferIndex { device, .. }
             | Self::Stopped { device }
@@ -289,6 +301,15 @@ impl Error {
             | Self::NoMenuItem { device, .. }
             | Self::Core { device, .. } => Some(device),
         }
+    }
+}
+
+fn import_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::FAULT => {
+            " (a device without an IOMMU needs contiguous memory: a CMA heap, or its own buffers exported)"
+        }
+        _ => "",
     }
 }
 

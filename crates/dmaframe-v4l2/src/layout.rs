@@ -316,6 +316,60 @@ mod tests {
         ));
     }
 
+    /// Random claims for every mapped format: an error or a layout inside the sizes, never an overflow or a panic.
+    #[test]
+    fn no_claim_of_a_driver_makes_a_layout_outside_its_memory() {
+        let mut state = 1u64;
+        let mut random = |limit: u64| {
+            // Knuth's MMIX generator; its upper bits are the good ones.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 16) % limit
+        };
+        let formats: Vec<PixelFormat> = dmaframe_core::format::all_formats()
+            .iter()
+            .flat_map(|i| PixelFormat::spellings(i.fourcc))
+            .collect();
+        let mut accepted = 0;
+        for round in 0..200_000 {
+            let format = formats[round % formats.len()];
+            let extreme = random(4) == 0;
+            let top = if extreme { u64::from(u32::MAX) + 1 } else { 4096 };
+            let count = format.frame().map_or(1, |frame| frame.memory_planes);
+            let mut mp = abi::PixFormatMplane {
+                width: random(top) as u32,
+                height: random(top) as u32,
+                pixelformat: format.0,
+                num_planes: if random(16) == 0 { random(256) as u8 } else { count },
+                ..abi::PixFormatMplane::zeroed()
+            };
+            for plane in &mut mp.plane_fmt {
+                plane.bytesperline = random(top * 4) as u32;
+                plane.sizeimage = random(if extreme { top } else { 1 << 26 }) as u32;
+            }
+            let format = Format::from_sys(&AnyFormat::Multi(mp));
+            let sizes: Vec<u64> = format
+                .memory_planes()
+                .iter()
+                .map(|plane| plane.size.into())
+                .collect();
+            let starts = [random(top) as u32, random(256) as u32];
+            if let Ok(layout) = format.layout_at(Path::new("/dev/video-test"), &sizes, &starts) {
+                accepted += 1;
+                for (index, plane) in layout.planes().iter().enumerate() {
+                    let rows = u128::from(layout.rows(index)) - 1;
+                    let end = u128::from(plane.offset) + u128::from(plane.stride) * rows;
+                    assert!(end + layout.row_bytes(index) as u128 <= u128::from(sizes[plane.object]));
+                }
+            }
+        }
+        assert!(
+            accepted > 1000,
+            "{accepted} of the claims were sound: the test tests something"
+        );
+    }
+
     #[test]
     fn a_plane_count_beyond_the_array_is_cut_not_followed() {
         let mut mp = abi::PixFormatMplane::zeroed();

@@ -8,6 +8,7 @@ use common::{Allocator, PATIENCE, SMALL, allocate, alone, buffers, frame, pixels
 use dmaframe_core::{Buffer, BufferId, Fence, Frame, FrameMeta, Layout, Lease, Size};
 use dmaframe_testkit::{Device as Kit, need};
 use dmaframe_v4l2::{Capture, Error, FormatRequest, Interval, PixelFormat};
+use rustix::io::Errno;
 
 #[test]
 fn udmabufs_and_heap_buffers_hold_the_picture() {
@@ -80,6 +81,41 @@ fn two_objects_a_buffer_are_filled_through_the_multi_planar_api() {
             assert_eq!(pixels(&frame), expected, "{allocator:?}");
         }
     }
+}
+
+/// A device without an IOMMU (`vivid.allocators=1` on the kernel's command line) cannot be given scattered pages; every
+/// other one can.
+#[test]
+fn memory_the_device_cannot_reach_is_refused_and_its_own_still_works() {
+    let path = need_vivid!();
+    let udmabuf = need!(Kit::Udmabuf);
+    let _alone = alone();
+    let contiguous = std::fs::read_to_string("/sys/module/vivid/parameters/allocators")
+        .is_ok_and(|allocators| allocators.starts_with('1'));
+    let device = still(&path);
+    let format = device
+        .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
+        .unwrap();
+    let ours = buffers(&device, &format, &udmabuf, Allocator::Udmabuf, 4);
+    match Capture::builder(device).import(ours).start() {
+        Ok(_) => assert!(!contiguous),
+        Err(error) => {
+            assert!(contiguous, "{error}");
+            assert!(
+                matches!(
+                    error,
+                    Error::ImportRefused {
+                        buffer: 0,
+                        errno: Errno::FAULT,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+            assert!(error.to_string().contains("IOMMU"), "{error}");
+        }
+    }
+    drop(frame(&mut Capture::builder(still(&path)).start().unwrap()));
 }
 
 /// A pool's buffers are claimed while the driver writes, so slices of them are sound; of others the caller may have

@@ -64,8 +64,8 @@ impl CaptureBuilder {
     /// frames are slices for private buffers, as pools make them; any other buffer counts as lent
     /// ([`Object::lend`](dmaframe_core::Object::lend)) and its views copy rows out.
     ///
-    /// Whether a driver takes memory of another kind (scattered pages, another device's) shows only at
-    /// [`CaptureBuilder::start`].
+    /// Whether a driver takes memory of this kind (scattered pages, another device's) shows only at
+    /// [`CaptureBuilder::start`], as [`Error::ImportRefused`].
     pub fn import(mut self, buffers: impl IntoIterator<Item = Arc<Buffer>>) -> Self {
         self.source = Source::Import {
             buffers: buffers.into_iter().collect(),

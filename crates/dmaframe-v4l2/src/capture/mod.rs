@@ -215,8 +215,8 @@ impl Capture {
             return Ok(());
         }
         self.meta.color = self.format.color;
-        self.meta.visible = self.device.visible(self.format.size)?;
-        self.meta.orientation = self.device.orientation()?;
+        self.meta.visible = unless_gone(self.device.visible(self.format.size))?;
+        self.meta.orientation = unless_gone(self.device.orientation())?;
         self.sequence.restart();
         let started = self.reclaim(true).and_then(|()| {
             let mut kind = self.device.buf_type_int();
@@ -455,6 +455,15 @@ fn driver_minimum(device: &Device) -> usize {
     usize::try_from(minimum).unwrap_or(0).min(MAX_SLOTS)
 }
 
+/// A camera that stumbles over a question about its picture (webcams do, over controls) can still stream: the answer is
+/// then that nothing is known. That it is gone is another matter.
+fn unless_gone<T: Default>(answer: Result<T, Error>) -> Result<T, Error> {
+    match answer {
+        Err(error @ Error::Unplugged { .. }) => Err(error),
+        other => Ok(other.unwrap_or_default()),
+    }
+}
+
 fn unwatch(epoll: &OwnedFd, fence: &Fence) {
     if let Fence::SyncFile(file) = fence {
         let _ = epoll::delete(epoll, file.as_fd());
@@ -477,5 +486,21 @@ impl Drop for Capture {
     fn drop(&mut self) {
         let _ = self.stop();
         self.returns.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_moves_between_threads_and_what_it_gives_is_shared() {
+        fn send<T: Send>() {}
+        fn sync<T: Sync>() {}
+        send::<Capture>();
+        send::<CaptureBuilder>();
+        sync::<Captured>();
+        sync::<Device>();
+        send::<Error>();
     }
 }

@@ -326,8 +326,16 @@ impl Slots {
             planes.push((sys::import_fd(claim, plane).map_err(failed)?, *length));
         }
         let number = u32::try_from(index).unwrap_or(u32::MAX);
-        sys::qbuf(device.as_fd(), self.kind, self.memory, number, &planes)
-            .map_err(device.fail("VIDIOC_QBUF"))?;
+        sys::qbuf(device.as_fd(), self.kind, self.memory, number, &planes).map_err(|errno| match errno {
+            Errno::FAULT | Errno::INVAL | Errno::NOMEM | Errno::IO if !planes.is_empty() => {
+                Error::ImportRefused {
+                    device: device.path().to_owned(),
+                    buffer: index,
+                    errno,
+                }
+            }
+            errno => device.fail("VIDIOC_QBUF")(errno),
+        })?;
         slot.place = Place::Driver;
         Ok(())
     }
