@@ -109,7 +109,8 @@ impl Allocator for Chain {
         self.first(|allocator| allocator.probe())
     }
 
-    /// What the allocators that work can make, together. For devices only dma-bufs count, so those come first.
+    /// What the allocators that work can make, together; those for devices first. Implicit modifiers are left out: they
+    /// mean something on one device only, and a chain is of several.
     fn formats(&self) -> FormatSet {
         let mut all = FormatSet::new("chain");
         let shares = |a: &&dyn Allocator| a.probe().is_ok_and(|found| found.sharing == Sharing::Devices);
@@ -117,7 +118,7 @@ impl Allocator for Chain {
         for allocator in devices.into_iter().chain(cpu) {
             let set = allocator.formats();
             for fourcc in set.fourccs() {
-                for modifier in set.modifiers(fourcc) {
+                for modifier in set.modifiers(fourcc).filter(|modifier| !modifier.is_implicit()) {
                     all.insert(fourcc, modifier);
                 }
             }

@@ -60,17 +60,32 @@ pub(crate) fn largest(layout: &Layout) -> u64 {
 }
 
 /// `len` rounded up to whole pages.
+///
+/// More than the machine has is refused here: the kernel would hand out pages until its out-of-memory killer ends
+/// somebody. The system heap has the same rule.
 pub(crate) fn pages(name: &str, len: u64) -> Result<u64, Error> {
     let page = rustix::param::page_size() as u64;
-    // An object longer than an address can point is one that nobody can map.
+    let limit = machine_memory().min(isize::MAX as u64);
     len.checked_next_multiple_of(page)
-        .filter(|len| isize::try_from(*len).is_ok())
+        .filter(|len| *len <= limit)
         .ok_or_else(|| Error::TooLarge {
             device: name.to_owned(),
             found: len,
-            limit: isize::MAX as u64,
-            setting: "the address space".to_owned(),
+            limit,
+            setting: "this machine's memory, or the address space".to_owned(),
         })
+}
+
+/// Bytes of RAM.
+fn machine_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "the field's type differs by target"
+    )]
+    let total = info.totalram as u64;
+    total.saturating_mul(u64::from(info.mem_unit))
 }
 
 /// A buffer of `layout`, each of its objects made by `make`, which gets its length in bytes.

@@ -92,6 +92,7 @@ impl Allocator for Bytes {
         linear::require("bytes", layout)?;
         one_object(layout)?;
         let len = layout.object_len(0);
+        linear::pages("bytes", len)?;
         let none = || Error::allocation("this process", len, "malloc", Errno::NOMEM);
         let size = usize::try_from(len).map_err(|_| none())?;
         let mut bytes = Vec::new();
