@@ -8,10 +8,11 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::Lab;
 use crate::host;
@@ -59,9 +60,25 @@ struct Outcome {
     seconds: f32,
 }
 
+/// The processes that run just now.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Hands SIGINT and its like on to what is running: a guest then cleans up after itself, and we end.
+fn pass_signals_on() {
+    loop {
+        if crate::signals::seen().is_some() {
+            for pid in RUNNING.lock().expect("no panic holds it").iter() {
+                kill_process(*pid, Signal::TERM).ok();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// Runs everything; gives the exit status.
 pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     crate::signals::watch()?;
+    std::thread::spawn(pass_signals_on);
     let features = build::features(args.yes)?;
     // The lab first: should it need to ask something, it asks at once.
     let lab = if args.host {
@@ -174,10 +191,18 @@ fn one(args: &TestArgs, binary: &build::TestBinary, slot: usize, skips: &Path) -
 /// Runs one, shows its output in one piece, counts.
 fn run(mut command: Command, name: &str) -> Result<Outcome> {
     let begun = Instant::now();
-    let out = command
+    command
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command
+        .spawn()
         .with_context(|| format!("cannot start {}", crate::steps::show(&command)))?;
+    let pid = Pid::from_child(&child);
+    RUNNING.lock().expect("no panic holds it").push(pid);
+    let out = child.wait_with_output();
+    RUNNING.lock().expect("no panic holds it").retain(|p| *p != pid);
+    let out = out?;
     let seconds = begun.elapsed().as_secs_f32();
     let tally = Tally::read(&String::from_utf8_lossy(&out.stdout), out.status.success());
     let mut screen = std::io::stdout().lock();
