@@ -264,3 +264,47 @@ impl Allocator for DrmDumb {
         )?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tight(fourcc: Fourcc) -> Layout {
+        Layout::tight(fourcc, Size::new(322, 100)).unwrap()
+    }
+
+    #[test]
+    fn planes_are_stacked_at_the_pitch_the_driver_chose() {
+        let planes = stretch(&tight(Fourcc::NV12), 384).unwrap();
+        assert_eq!((planes[0].stride, planes[0].offset), (384, 0));
+        assert_eq!((planes[1].stride, planes[1].offset), (384, 38_400));
+        let planes = stretch(&tight(Fourcc::YUV420), 384).unwrap();
+        assert_eq!((planes[2].stride, planes[2].offset), (192, 38_400 + 192 * 50));
+    }
+
+    #[test]
+    fn planes_that_do_not_divide_keep_their_own_rows() {
+        // Luma 768, chroma 512 bytes a row: at a pitch of 1024 a chroma row would end inside a byte.
+        let layout = Layout::linear(Fourcc::YUV420, Size::new(641, 361), 256).unwrap();
+        assert_eq!(stretch(&layout, 1024), None);
+    }
+
+    #[test]
+    fn the_rectangle_holds_every_plane() {
+        for fourcc in [
+            Fourcc::NV12,
+            Fourcc::YUV420,
+            Fourcc::P010,
+            Fourcc::XRGB8888,
+            Fourcc::RGB888,
+        ] {
+            let layout = tight(fourcc);
+            let (own, words) = rectangles(&layout).unwrap();
+            for r in [own, words] {
+                let bytes = u64::from(r.width) * u64::from(r.bits / 8) * u64::from(r.height);
+                assert!(bytes >= layout.object_len(0), "{fourcc}");
+            }
+        }
+        assert_eq!(rectangles(&tight(Fourcc::XRGB8888)).unwrap().0.width, 322);
+    }
+}

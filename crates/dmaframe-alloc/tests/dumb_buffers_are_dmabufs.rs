@@ -2,6 +2,7 @@
 #![cfg(feature = "drm")]
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,22 +84,53 @@ fn a_layout_somebody_else_fixed_is_kept() {
     assert_eq!(*dumb.allocate(&layout, 0).unwrap().layout(), layout);
 }
 
+/// A card for the crate `drm`, opened by the test itself.
+struct Card(File);
+
+impl std::os::fd::AsFd for Card {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl drm::Device for Card {}
+impl drm::control::Device for Card {}
+
+impl Card {
+    fn open(path: &Path) -> Self {
+        Self(File::options().read(true).write(true).open(path).unwrap())
+    }
+}
+
+#[test]
+fn rows_are_as_far_apart_as_the_driver_wants() {
+    use drm::buffer::Buffer as _;
+    use drm::control::Device as _;
+    let path = need!(Device::Vkms);
+    let (dumb, card) = (DrmDumb::at(&path), Card::open(&path));
+    for (fourcc, bits) in [(Fourcc::XRGB8888, 32), (Fourcc::NV12, 8)] {
+        let request = Request::new(fourcc, Size::new(322, 100)).row_align(1);
+        let theirs = card
+            .create_dumb_buffer((322, 100), drm::buffer::DrmFourcc::R8, bits)
+            .unwrap();
+        let layout = dumb.plan(&request).unwrap();
+        assert_eq!(layout.planes()[0].stride, theirs.pitch());
+        let chroma = layout.planes().get(1);
+        assert!(
+            chroma.is_none_or(|p| (p.stride, p.offset) == (theirs.pitch(), u64::from(theirs.pitch()) * 100))
+        );
+        card.destroy_dumb_buffer(theirs).unwrap();
+    }
+}
+
 /// Whoever opens a card first is its master; an allocator that stayed it would lock the display server out.
 #[test]
 fn the_card_has_no_master_afterwards() {
     use drm::Device as _;
-    struct Card(File);
-    impl std::os::fd::AsFd for Card {
-        fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-            self.0.as_fd()
-        }
-    }
-    impl drm::Device for Card {}
-
     let path = need!(Device::Vkms);
     let dumb = DrmDumb::at(&path);
     dumb.probe().unwrap();
-    let card = Card(File::options().read(true).write(true).open(&path).unwrap());
+    let card = Card::open(&path);
     card.acquire_master_lock().unwrap();
     assert!(
         dumb.plan(&Request::new(Fourcc::XRGB8888, Size::new(64, 64)))

@@ -92,6 +92,11 @@ fn ten_thousand_frames_leave_nothing_behind() {
     for _ in 0..100 {
         let held = pool.try_acquire().unwrap();
         pool.renegotiate(&small).unwrap();
+        assert_eq!(
+            Leaks::now().fds.len(),
+            inside.fds.len() + 2,
+            "the frame that is out keeps its own buffer, and its way back to nowhere"
+        );
         assert!(
             pool.renegotiate(Request::new(Fourcc::R8, Size::new(1 << 20, 1 << 20)))
                 .is_err()
@@ -99,6 +104,13 @@ fn ten_thousand_frames_leave_nothing_behind() {
         drop(held);
     }
     inside.check();
+    let held = pool.try_acquire().unwrap();
     drop(pool);
+    assert_eq!(
+        Leaks::now().fds.len(),
+        before.fds.len() + 2,
+        "the same when the pool drops"
+    );
+    drop(held);
     before.check();
 }

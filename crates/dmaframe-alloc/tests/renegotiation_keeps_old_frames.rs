@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dmaframe_alloc::{Bytes, Error, FramePool, Memfd, Request};
 use dmaframe_core::{Fourcc, Modifier, Size};
@@ -82,11 +82,20 @@ fn who_waits_for_a_slot_gets_one_of_the_new_generation() {
     let _held = (pool.try_acquire().unwrap(), pool.try_acquire().unwrap());
     let waiter = {
         let pool = Arc::clone(&pool);
-        thread::spawn(move || pool.acquire(Duration::from_secs(20)).unwrap().layout().size())
+        thread::spawn(move || {
+            let start = Instant::now();
+            let size = pool.acquire(Duration::from_secs(20)).unwrap().layout().size();
+            (size, start.elapsed())
+        })
     };
     thread::sleep(Duration::from_millis(50));
     pool.renegotiate(request(32)).unwrap();
-    assert_eq!(waiter.join().unwrap(), Size::new(32, 16));
+    let (size, waited) = waiter.join().unwrap();
+    assert_eq!(size, Size::new(32, 16));
+    assert!(
+        waited < Duration::from_secs(10),
+        "woken, not timed out: {waited:?}"
+    );
 }
 
 #[test]

@@ -85,6 +85,60 @@ fn a_pending_release_fence_keeps_the_slot() {
     assert!(readable(&pool), "dropped at once, so it is home again");
 }
 
+/// An epoll set keeps watching a closed descriptor while a duplicate of it lives, and a signalled fence is readable
+/// for ever.
+#[test]
+fn a_fence_its_consumer_kept_does_not_keep_the_event_loop_busy() {
+    let timeline = SwSync::open(&need!(Device::SwSync)).unwrap();
+    let pool = pool(1);
+    let frame = pool.try_acquire().unwrap();
+    let kept = fence(&timeline, 1);
+    frame.release_after(kept.try_clone().unwrap());
+    drop(frame);
+    assert!(pool.try_acquire().is_err());
+    timeline.advance(1).unwrap();
+    let _held = pool.try_acquire().unwrap();
+    assert!(kept.is_done().unwrap());
+    assert!(pool.try_acquire().is_err());
+    assert!(!readable(&pool));
+}
+
+/// Two threads may wait for one pool: what the first leaves over must still wake the second.
+#[test]
+fn the_event_source_stays_readable_while_there_is_something_to_take() {
+    let timeline = SwSync::open(&need!(Device::SwSync)).unwrap();
+    let pool = pool(3);
+    let take = || [0; 3].map(|_| pool.try_acquire().unwrap());
+    let held = take();
+    assert!(pool.try_acquire().is_err());
+    drop(held);
+    let first = pool.try_acquire().unwrap();
+    assert!(readable(&pool), "two more leases are home");
+    drop(first);
+
+    let held = take();
+    held.iter()
+        .for_each(|frame| frame.release_after(fence(&timeline, 1)));
+    drop(held);
+    assert!(pool.try_acquire().is_err());
+    timeline.advance(1).unwrap();
+    let _first = pool.try_acquire().unwrap();
+    assert!(readable(&pool), "two more fences have signalled");
+    let _second = pool.try_acquire().unwrap();
+
+    // Another thread found this slot with its fence pending, and took one that was free.
+    let third = pool.try_acquire().unwrap();
+    third.release_after(fence(&timeline, 2));
+    drop((third, _first));
+    let _first = pool.try_acquire().unwrap();
+    assert!(!readable(&pool));
+    timeline.advance(1).unwrap();
+    assert!(
+        readable(&pool),
+        "who was told of the starvation still hears of it"
+    );
+}
+
 #[test]
 fn merged_fences_of_all_consumers_count() {
     let timeline = SwSync::open(&need!(Device::SwSync)).unwrap();

@@ -31,8 +31,8 @@ use wake::Wake;
 /// Threads may share it. Frames are unique when they come out, so the producer can write them, and go home from
 /// whichever thread drops the last clone, which never waits for the pool's owner.
 ///
-/// As an event source ([`AsFd`]): after [`Error::Starved`] the descriptor becomes readable when trying again may help.
-/// It stays readable until [`FramePool::try_acquire`] has looked.
+/// As an event source ([`AsFd`]): readable while [`FramePool::try_acquire`] has a chance. Fences count from the first
+/// [`Error::Starved`] on, so ask first and wait then.
 ///
 /// Dropping the pool while frames are out is fine: they stay valid, and their memory goes with the last of them.
 pub struct FramePool {
@@ -135,7 +135,7 @@ impl FramePool {
             new.watch(&self.wake)?;
             slots.unwatch(&self.wake);
             let mut new = new;
-            new.stats = slots.stats;
+            (new.stats, new.watched) = (slots.stats, slots.watched);
             std::mem::replace(&mut *slots, new)
         };
         old.close();
@@ -167,7 +167,7 @@ impl FramePool {
         lock(&self.slots).count()
     }
 
-    /// How many slots are not free: in frames, or waiting for a fence.
+    /// How many slots are not free: in frames, or waiting for a fence that the pool has looked at.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         lock(&self.slots).outstanding()
@@ -195,7 +195,7 @@ impl FramePool {
 }
 
 impl AsFd for FramePool {
-    /// Readable when slots came home or awaited fences signalled since the last look.
+    /// Readable while slots are at home; after [`Error::Starved`] also for their fences.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }

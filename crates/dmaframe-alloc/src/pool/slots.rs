@@ -1,6 +1,5 @@
 //! The slots of one generation: free, out, or waiting for a fence.
 
-use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -15,13 +14,18 @@ use crate::allocator::Allocator;
 use crate::error::Error;
 use crate::request::Request;
 
+/// Free slots stay in the return queue until somebody takes one, and fences that have signalled stay in the wake-up set
+/// until their slot is taken: so the set is readable as long as there is something to take, and no thread that waits for
+/// it can miss what another one left over.
+///
 /// All lists have their full capacity from the start: nothing here allocates after [`Slots::allocate`].
 pub(super) struct Slots {
     queue: Arc<ReturnQueue>,
     buffers: Vec<Arc<Buffer>>,
-    /// Longest at home first, so that a fence or a cache has had the most time.
-    free: VecDeque<usize>,
     pending: Vec<Pending>,
+    /// Somebody was told that the pool is starved and may be waiting for the wake-up set: from then on it has every
+    /// pending fence in it. Until then that is two system calls a frame saved.
+    pub(super) watched: bool,
     generation: u64,
     implicit: bool,
     pub(super) stats: Stats,
@@ -69,8 +73,8 @@ impl Slots {
             drop(queue.frame(slot, buffer, FrameMeta::default(), Fence::Signaled)?);
         }
         Ok(Self {
-            free: VecDeque::with_capacity(buffers.len()),
             pending: Vec::with_capacity(buffers.len()),
+            watched: false,
             queue,
             buffers,
             generation,
@@ -113,6 +117,7 @@ impl Slots {
         self.generation
     }
 
+    /// In frames, or known to wait for a fence.
     pub(super) fn outstanding(&self) -> usize {
         self.queue.outstanding() + self.pending.len()
     }
@@ -126,13 +131,8 @@ impl Slots {
 
     /// A free slot as a frame.
     pub(super) fn acquire(&mut self, wake: &Wake) -> Result<Frame, Error> {
-        while let Some(back) = self.queue.next() {
-            self.came_back(back.slot, back.fence);
-        }
-        if self.free.is_empty() {
-            self.look_at_fences(wake);
-        }
-        let Some(slot) = self.free.pop_front() else {
+        let Some(slot) = self.take_free(wake).or_else(|| self.take_signaled(wake)) else {
+            self.watched = true;
             for pending in &mut self.pending {
                 pending.watch(wake);
             }
@@ -150,31 +150,37 @@ impl Slots {
         Ok(frame)
     }
 
-    fn came_back(&mut self, slot: usize, mut fence: Fence) {
-        if self.implicit {
-            for object in self.buffers[slot].objects() {
-                fence = with_implicit(object, fence);
+    /// The slot longest at home of those that came back without a fence.
+    fn take_free(&mut self, wake: &Wake) -> Option<usize> {
+        while let Some(back) = self.queue.next() {
+            let mut fence = back.fence;
+            if self.implicit {
+                for object in self.buffers[back.slot].objects() {
+                    fence = with_implicit(object, fence);
+                }
             }
-        }
-        if fence.is_trivial() {
-            self.free.push_back(slot);
-        } else {
-            self.pending.push(Pending {
-                slot,
+            if fence.is_trivial() {
+                return Some(back.slot);
+            }
+            let mut pending = Pending {
+                slot: back.slot,
                 fence,
                 watch: Watch::Not,
-            });
+            };
+            if self.watched {
+                pending.watch(wake);
+            }
+            self.pending.push(pending);
         }
+        None
     }
 
-    fn look_at_fences(&mut self, wake: &Wake) {
-        let mut index = 0;
-        while let Some(pending) = self.pending.get_mut(index) {
+    /// The first slot whose fence has signalled.
+    fn take_signaled(&mut self, wake: &Wake) -> Option<usize> {
+        for index in 0..self.pending.len() {
+            let pending = &mut self.pending[index];
             match pending.fence.wait(Deadline::now()) {
-                Ok(Waited::TimedOut) => {
-                    index += 1;
-                    continue;
-                }
+                Ok(Waited::TimedOut) => continue,
                 Ok(Waited::Signaled) => {}
                 // Its device gave up or is gone: nobody writes the memory any more.
                 Ok(Waited::Failed(_))
@@ -187,14 +193,13 @@ impl Slots {
                 Err(_) => {
                     pending.unwatch(wake);
                     pending.watch = Watch::Unwatched;
-                    index += 1;
                     continue;
                 }
             }
             pending.unwatch(wake);
-            let done = self.pending.remove(index);
-            self.free.push_back(done.slot);
+            return Some(self.pending.remove(index).slot);
         }
+        None
     }
 }
 
