@@ -1,0 +1,304 @@
+//! A linear frame as buffers: the base path. Works on every device with the two dma-buf extensions, for every stride
+//! and for formats that no `VkFormat` describes.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use ash::vk;
+use dmaframe_core::{Access, Buffer as FrameBuffer, Layout};
+
+use super::barriers::{Barriers, of_buffer};
+use crate::error::{Refusal, Route};
+use crate::gpu::Gpu;
+use crate::sys::context::Context;
+use crate::sys::host::HostPages;
+use crate::sys::memory::{self, BoundBuffer, Buffer, Dedicated, Memory};
+use crate::sys::query;
+
+const DMA_BUF: vk::ExternalMemoryHandleTypeFlags = vk::ExternalMemoryHandleTypeFlags::DMA_BUF_EXT;
+
+/// Where a plane lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BufferPlane {
+    /// Index into [`BufferImport::handle`]'s buffers.
+    pub buffer: usize,
+    /// First byte of the first row.
+    pub offset: u64,
+    /// Bytes from row to row.
+    pub stride: u32,
+    /// Bytes of a row that carry samples.
+    pub row_bytes: u64,
+    /// Rows.
+    pub rows: u32,
+}
+
+impl BufferPlane {
+    /// One past the last byte that carries a sample.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.offset + u64::from(self.stride) * u64::from(self.rows.saturating_sub(1)) + self.row_bytes
+    }
+}
+
+/// A frame's memory as `VkBuffer`s, one for each distinct object, each as large as the object.
+///
+/// It owns the buffers and the imported memory, which keeps the dma-buf itself alive; it holds no lease. That is the
+/// [`Held`](crate::Held) handle's job, so that an import can stay in a cache between frames.
+pub struct BufferImport {
+    context: Arc<Context>,
+    buffers: ArrayVec<BoundBuffer, 4>,
+    planes: ArrayVec<BufferPlane, 4>,
+    layout: Layout,
+    route: Route,
+    access: Access,
+}
+
+impl BufferImport {
+    pub(crate) fn of_dmabuf(
+        gpu: &Gpu,
+        frame: &Arc<FrameBuffer>,
+        usage: vk::BufferUsageFlags,
+        access: Access,
+    ) -> Result<Self, Refusal> {
+        let context = &gpu.0;
+        if !frame.is_dmabuf() {
+            return Err(Refusal::NotDmabuf);
+        }
+        context.extensions.need_dmabuf()?;
+        linear(frame.layout())?;
+        let sharing = query::buffer_sharing(&context.instance, context.physical, usage, DMA_BUF);
+        if !sharing.contains(vk::ExternalMemoryFeatureFlags::IMPORTABLE) {
+            return Err(Refusal::NotShareable { operation: "import" });
+        }
+        let only_dedicated = sharing.contains(vk::ExternalMemoryFeatureFlags::DEDICATED_ONLY);
+        let (mut buffers, mut seen) = (ArrayVec::<_, 4>::new(), ArrayVec::<_, 4>::new());
+        let mut place = ArrayVec::<usize, 4>::new();
+        for (index, object) in frame.objects().iter().enumerate() {
+            if let Some(same) = seen.iter().position(|id| *id == object.identity()) {
+                place.push(same);
+                continue;
+            }
+            let buffer = Buffer::new(context, object.size(), usage, DMA_BUF)?;
+            let needs = buffer.needs();
+            // Before the import, since a driver that finds out itself may close descriptors that are not its own.
+            if needs.size > object.size() {
+                return Err(Refusal::TooSmall {
+                    object: index,
+                    needed: needs.size,
+                    found: object.size(),
+                });
+            }
+            let dedicated = match only_dedicated || needs.dedicated {
+                true => Dedicated::Buffer(buffer.handle()),
+                false => Dedicated::No,
+            };
+            let fd = memory::descriptor(object, index, access)?;
+            let imported = Memory::import_dmabuf(context, fd, needs.size, needs, dedicated, index)?;
+            place.push(buffers.len());
+            seen.push(object.identity());
+            buffers.push(buffer.bind(imported)?);
+        }
+        Ok(Self::assemble(
+            context,
+            buffers,
+            &place,
+            frame.layout(),
+            Route::Buffer,
+            access,
+        ))
+    }
+
+    pub(crate) fn of_pages(
+        gpu: &Gpu,
+        pages: ArrayVec<HostPages, 4>,
+        place: &[usize],
+        layout: &Layout,
+        usage: vk::BufferUsageFlags,
+        access: Access,
+    ) -> Result<Self, Refusal> {
+        let context = &gpu.0;
+        let mut buffers = ArrayVec::<_, 4>::new();
+        for (index, pages) in pages.into_iter().enumerate() {
+            let size = pages.len() as u64;
+            let buffer = Buffer::new(
+                context,
+                size,
+                usage,
+                vk::ExternalMemoryHandleTypeFlags::HOST_ALLOCATION_EXT,
+            )?;
+            let needs = buffer.needs();
+            if needs.size > size {
+                return Err(Refusal::TooSmall {
+                    object: index,
+                    needed: needs.size,
+                    found: size,
+                });
+            }
+            let imported = Memory::import_pages(context, pages, needs)?;
+            buffers.push(buffer.bind(imported)?);
+        }
+        Ok(Self::assemble(
+            context,
+            buffers,
+            place,
+            layout,
+            Route::HostPointer,
+            access,
+        ))
+    }
+
+    /// One buffer of our own making, which a frame is made of.
+    pub(crate) fn of_bound(gpu: &Gpu, buffer: BoundBuffer, layout: &Layout) -> Self {
+        let mut buffers = ArrayVec::new();
+        buffers.push(buffer);
+        Self::assemble(&gpu.0, buffers, &[0], layout, Route::Export, Access::Write)
+    }
+
+    /// Memory of the driver's own that the CPU has mapped.
+    pub(crate) fn of_staging(gpu: &Gpu, buffer: BoundBuffer, layout: &Layout) -> Self {
+        let mut buffers = ArrayVec::new();
+        buffers.push(buffer);
+        Self::assemble(&gpu.0, buffers, &[0], layout, Route::Upload, Access::Write)
+    }
+
+    fn assemble(
+        context: &Arc<Context>,
+        buffers: ArrayVec<BoundBuffer, 4>,
+        place: &[usize],
+        layout: &Layout,
+        route: Route,
+        access: Access,
+    ) -> Self {
+        let planes = layout
+            .planes()
+            .iter()
+            .enumerate()
+            .map(|(index, plane)| BufferPlane {
+                buffer: place.get(plane.object).copied().unwrap_or(0),
+                offset: plane.offset,
+                stride: plane.stride,
+                row_bytes: layout.row_bytes(index) as u64,
+                rows: layout.rows(index),
+            });
+        Self {
+            context: Arc::clone(context),
+            planes: planes.collect(),
+            buffers,
+            layout: layout.clone(),
+            route,
+            access,
+        }
+    }
+
+    /// How many buffers there are: one for each distinct memory object.
+    #[must_use]
+    pub fn buffers(&self) -> usize {
+        self.buffers.len()
+    }
+
+    /// Buffer `index`. Valid as long as this import lives; never destroy it.
+    ///
+    /// An import for reading must not be written by what is recorded with it: CPU views rely on that.
+    #[must_use]
+    pub fn handle(&self, index: usize) -> Option<vk::Buffer> {
+        self.buffers.get(index).map(BoundBuffer::handle)
+    }
+
+    /// Bytes of buffer `index`: the whole object.
+    #[must_use]
+    pub fn size(&self, index: usize) -> Option<u64> {
+        self.buffers.get(index).map(BoundBuffer::size)
+    }
+
+    /// What the buffers may be used for.
+    #[must_use]
+    pub fn usage(&self) -> vk::BufferUsageFlags {
+        self.buffers
+            .first()
+            .map_or(vk::BufferUsageFlags::empty(), BoundBuffer::usage)
+    }
+
+    /// Where the planes lie.
+    #[must_use]
+    pub fn planes(&self) -> &[BufferPlane] {
+        &self.planes
+    }
+
+    /// The frame's layout.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// By which route it came.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        self.route
+    }
+
+    /// Whether work may write it.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Takes ownership from whoever wrote the memory, for accesses `access`. Record it before the work.
+    ///
+    /// Empty where there is nothing to do: on devices without `VK_EXT_queue_family_foreign`, and for CPU pages and staging
+    /// memory, whose writes before a submission are visible to it anyway.
+    #[must_use]
+    pub fn acquire(&self, access: vk::AccessFlags) -> Barriers {
+        self.transfer(|family, foreign| ((foreign, family), (vk::AccessFlags::empty(), access)))
+    }
+
+    /// Gives it back after accesses `access`. Record it after the work.
+    #[must_use]
+    pub fn release(&self, access: vk::AccessFlags) -> Barriers {
+        self.transfer(|family, foreign| ((family, foreign), (access, vk::AccessFlags::empty())))
+    }
+
+    fn transfer(
+        &self,
+        way: impl Fn(u32, u32) -> ((u32, u32), (vk::AccessFlags, vk::AccessFlags)),
+    ) -> Barriers {
+        let mut barriers = Barriers::default();
+        let shared = matches!(self.route, Route::Buffer | Route::Export);
+        if let (Some(foreign), true) = (self.context.foreign(), shared) {
+            let (families, access) = way(self.context.family, foreign);
+            barriers.buffers.extend(
+                self.buffers
+                    .iter()
+                    .map(|b| of_buffer(b.handle(), families, access)),
+            );
+        }
+        barriers
+    }
+
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    pub(crate) fn into_buffers(self) -> ArrayVec<BoundBuffer, 4> {
+        self.buffers
+    }
+}
+
+pub(crate) fn linear(layout: &Layout) -> Result<(), Refusal> {
+    if layout.modifier().is_linear() {
+        return Ok(());
+    }
+    Err(Refusal::NotLinear {
+        modifier: layout.modifier(),
+    })
+}
+
+impl std::fmt::Debug for BufferImport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BufferImport")
+            .field("route", &self.route)
+            .field("buffers", &self.buffers)
+            .field("planes", &self.planes)
+            .finish_non_exhaustive()
+    }
+}

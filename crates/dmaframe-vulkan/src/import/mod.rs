@@ -1,0 +1,12 @@
+//! Frames into Vulkan.
+
+mod barriers;
+mod buffer;
+mod host;
+mod image;
+mod importer;
+
+pub use barriers::Barriers;
+pub use buffer::{BufferImport, BufferPlane};
+pub use image::{ImageImport, PlaneImage};
+pub use importer::{Held, ImportOptions, Importer};

@@ -1,0 +1,427 @@
+//! Submitting work on a queue of our own.
+//!
+//! Enough to copy frames and to run commands recorded by the caller; nothing of what is used is freed before the
+//! device is done with it, whatever the caller drops.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ash::vk;
+use dmaframe_core::{Access, Deadline, Fence, Frame, SyncFile, Waited};
+
+use crate::commands::Commands;
+use crate::error::{Error, Refusal, Route};
+use crate::gpu::Gpu;
+use crate::import::{BufferImport, ImageImport};
+use crate::sync;
+use crate::sys::commands::{CommandBuffer, RawQueue};
+use crate::sys::query;
+use crate::sys::semaphore::Semaphore;
+use crate::sys::timeline::Timeline;
+
+/// A queue of the device's family. Clones share it.
+///
+/// Frames that submitted work uses are held until the work is seen to be done, which any call on the queue may see, and
+/// [`Queue::poll`] does nothing else: an application that stops submitting keeps polling, or hands frames back at once
+/// with [`Submission::hand_back`].
+///
+/// Dropping the last handle waits for the work.
+#[derive(Clone, Debug)]
+pub struct Queue(Arc<Inner>);
+
+pub(crate) struct Inner {
+    gpu: Gpu,
+    raw: RawQueue,
+    timeline: Timeline,
+    can_export: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    free: Vec<Slot>,
+    busy: VecDeque<Slot>,
+    last: u64,
+    /// Semaphores without payload, for waiting and for exporting.
+    spare: Vec<Semaphore>,
+    /// Slots there are, free, recording or busy.
+    made: usize,
+}
+
+/// What one submission keeps.
+pub(crate) struct Slot {
+    pub(crate) commands: CommandBuffer,
+    pub(crate) holds: Vec<Hold>,
+    pub(crate) waits: Vec<Semaphore>,
+    pub(crate) signal: Option<Semaphore>,
+    serial: u64,
+}
+
+/// Something that stays alive until the work that uses it is done.
+#[derive(Debug)]
+pub(crate) enum Hold {
+    Frame(Frame, Access),
+    Buffer(#[allow(dead_code, reason = "held for its drop")] Arc<BufferImport>),
+    Image(#[allow(dead_code, reason = "held for its drop")] Arc<ImageImport>),
+}
+
+/// Submissions in flight at most.
+const SLOTS: usize = 16;
+
+impl Gpu {
+    /// The queue of a device that [`OpenOptions::open`](crate::OpenOptions::open) made.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] the second time, and on an adopted device, whose queue others use
+    /// ([`raw::queue`](crate::raw::queue)). [`Error::Unsupported`] below Vulkan 1.2.
+    pub fn queue(&self) -> Result<Queue, Error> {
+        match crate::sys::own_queue(&self.0) {
+            Some(raw) => Queue::new(self, raw),
+            None => Err(Error::Busy {
+                what: "the device's queue",
+            }),
+        }
+    }
+}
+
+pub(crate) fn need_semaphore_fd(gpu: &Gpu) -> Result<(), Error> {
+    gpu.0
+        .extensions
+        .need(ash::khr::external_semaphore_fd::NAME)
+        .map_err(Error::refused(Route::Export))
+}
+
+impl Queue {
+    pub(crate) fn new(gpu: &Gpu, raw: RawQueue) -> Result<Self, Error> {
+        let context = &gpu.0;
+        let version = context.identity.api_version;
+        if version < vk::API_VERSION_1_2
+            || !query::features(&context.instance, context.physical, version).timeline
+        {
+            return Err(Error::Unsupported {
+                what: "Vulkan 1.2 with timeline semaphores",
+                found: context.identity.name.clone(),
+            });
+        }
+        let can_export = context.semaphore_fd.is_some()
+            && query::sync_fd(&context.instance, context.physical)
+                .contains(vk::ExternalSemaphoreFeatureFlags::EXPORTABLE);
+        let inner = Inner {
+            timeline: Timeline::new(context)?,
+            raw,
+            gpu: gpu.clone(),
+            can_export,
+            state: Mutex::new(State {
+                free: Vec::with_capacity(SLOTS),
+                busy: VecDeque::with_capacity(SLOTS),
+                last: 0,
+                spare: Vec::new(),
+                made: 0,
+            }),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn gpu(&self) -> &Gpu {
+        &self.0.gpu
+    }
+
+    /// Records and submits. Returns as soon as the driver has the work; waits, until the deadline at most, only when
+    /// 16 submissions are in flight.
+    ///
+    /// Fences named in `record` are waited for by the GPU. When `record` fails nothing is submitted.
+    ///
+    /// # Errors
+    /// What `record` gives; [`Error::Timeout`], [`Error::DeviceLost`], [`Error::Vk`].
+    pub fn submit(
+        &self,
+        deadline: impl Into<Deadline>,
+        record: impl FnOnce(&mut Commands<'_>) -> Result<(), Error>,
+    ) -> Result<Submission, Error> {
+        let mut slot = self.slot(deadline.into())?;
+        let recorded = slot.commands.begin().and_then(|()| {
+            let mut commands = Commands::new(self, &mut slot);
+            record(&mut commands)?;
+            commands.finish()
+        });
+        let mut state = self.state();
+        let serial = state.last + 1;
+        let submitted = recorded.and_then(|()| {
+            self.0.raw.submit(
+                &slot.commands,
+                &slot.waits,
+                slot.signal.as_ref(),
+                &self.0.timeline,
+                serial,
+            )
+        });
+        match submitted {
+            Ok(()) => {
+                state.last = serial;
+                slot.serial = serial;
+                state.busy.push_back(slot);
+                Ok(Submission {
+                    queue: self.clone(),
+                    serial,
+                    fence: None,
+                })
+            }
+            Err(error) => {
+                // Semaphores that got a fence must not be used again before somebody waited for it: they go.
+                slot.waits.clear();
+                slot.signal = None;
+                let holds = std::mem::take(&mut slot.holds);
+                state.free.push(slot);
+                drop(state);
+                drop(holds);
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks how far the device has come, and lets go of what finished work held. Does not block.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`]: everything has been let go of then, since nothing runs any more.
+    pub fn poll(&self) -> Result<(), Error> {
+        self.retire().map(drop)
+    }
+
+    /// Submissions not seen to be done.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.state().busy.len()
+    }
+
+    /// Whether [`Submission::fence`] can be had here.
+    #[must_use]
+    pub fn can_export_fences(&self) -> bool {
+        self.0.can_export
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, deadline: Deadline) -> Result<Slot, Error> {
+        loop {
+            self.retire()?;
+            let mut state = self.state();
+            if let Some(slot) = state.free.pop() {
+                return Ok(slot);
+            }
+            if state.made < SLOTS {
+                let commands = CommandBuffer::new(&self.0.gpu.0)?;
+                state.made += 1;
+                return Ok(Slot {
+                    commands,
+                    holds: Vec::new(),
+                    waits: Vec::new(),
+                    signal: None,
+                    serial: 0,
+                });
+            }
+            let oldest = state.busy.front().map(|slot| slot.serial);
+            drop(state);
+            let late = Error::Timeout {
+                what: "a free submission slot",
+            };
+            match oldest {
+                Some(serial) => {
+                    if !self.0.timeline.wait(serial, nanoseconds(deadline))? {
+                        return Err(late);
+                    }
+                }
+                // All are being recorded by other threads.
+                None if deadline.remaining().is_some_and(|left| left.is_zero()) => return Err(late),
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+
+    /// The device's counter, after letting go of what is done.
+    fn retire(&self) -> Result<u64, Error> {
+        let value = self.0.timeline.value();
+        let done = match &value {
+            Ok(value) => *value,
+            Err(_) => u64::MAX,
+        };
+        loop {
+            let mut state = self.state();
+            let Some(mut slot) = pop_done(&mut state.busy, done) else {
+                break;
+            };
+            state.spare.append(&mut slot.waits);
+            // Never exported: it has a payload that nobody waits for.
+            let unused = slot.signal.take();
+            drop(state);
+            // Frames' leases run here, outside the lock.
+            slot.holds.clear();
+            drop(unused);
+            self.state().free.push(slot);
+        }
+        value
+    }
+
+    pub(crate) fn spare(&self) -> Option<Semaphore> {
+        self.state().spare.pop()
+    }
+}
+
+/// The oldest submission, if the device has come so far.
+fn pop_done(busy: &mut VecDeque<Slot>, done: u64) -> Option<Slot> {
+    if busy.front()?.serial <= done {
+        busy.pop_front()
+    } else {
+        None
+    }
+}
+
+fn nanoseconds(deadline: Deadline) -> u64 {
+    deadline.remaining().map_or(u64::MAX, |left| {
+        u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
+    })
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state.last != 0 {
+            // A lost device does not come back, and nothing runs on it.
+            let _ = self.timeline.wait(state.last, u64::MAX);
+        }
+        crate::sys::give_queue_back(&self.gpu.0);
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        write!(
+            f,
+            "Queue({} in flight, {} submitted)",
+            state.busy.len(),
+            state.last
+        )
+    }
+}
+
+/// Work that was submitted. Dropping it changes nothing about the work.
+#[derive(Debug)]
+pub struct Submission {
+    queue: Queue,
+    serial: u64,
+    /// Once exported; `None` inside is "signalled already".
+    fence: Option<Option<SyncFile>>,
+}
+
+impl Submission {
+    /// Whether the work is done. Does not block.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn is_done(&self) -> Result<bool, Error> {
+        Ok(self.queue.retire()? >= self.serial)
+    }
+
+    /// Blocks until the work is done or the deadline passes.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::Vk`].
+    pub fn wait(&self, deadline: impl Into<Deadline>) -> Result<Waited, Error> {
+        let done = self
+            .queue
+            .0
+            .timeline
+            .wait(self.serial, nanoseconds(deadline.into()))?;
+        if !done {
+            return Ok(Waited::TimedOut);
+        }
+        self.queue.retire()?;
+        Ok(Waited::Signaled)
+    }
+
+    /// The work's completion as a fence, if it was asked for with [`Commands::export_fence`].
+    ///
+    /// lavapipe blocks here until the work is done, and gives a signalled fence; GPU drivers give a pending one at once.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] without SYNC_FD export; [`Error::Unsupported`] when it was not asked for.
+    pub fn fence(&mut self) -> Result<Fence, Error> {
+        match &self.fence {
+            Some(Some(file)) => return Ok(file.try_clone()?.into()),
+            Some(None) => return Ok(Fence::Signaled),
+            None => {}
+        }
+        if !self.queue.0.can_export {
+            let refusal = Refusal::ExtensionOff(ash::khr::external_semaphore_fd::NAME);
+            return Err(Error::refused(Route::Export)(refusal));
+        }
+        let taken = {
+            let mut state = self.queue.state();
+            match state.busy.iter_mut().find(|slot| slot.serial == self.serial) {
+                Some(slot) => slot.signal.take(),
+                None => return Ok(Fence::Signaled),
+            }
+        };
+        let Some(semaphore) = taken else {
+            return Err(Error::Unsupported {
+                what: "Commands::export_fence before submitting",
+                found: "a submission without it".into(),
+            });
+        };
+        let exported = semaphore.export();
+        {
+            let mut state = self.queue.state();
+            match state.busy.iter_mut().find(|slot| slot.serial == self.serial) {
+                // Its signal operation may still be running; free for use when the slot is.
+                Some(slot) if exported.is_ok() => slot.waits.push(semaphore),
+                Some(slot) => slot.signal = Some(semaphore),
+                None => {}
+            }
+        }
+        let file = exported?.map(SyncFile::new).transpose()?;
+        let fence = match &file {
+            Some(file) => file.try_clone()?.into(),
+            None => Fence::Signaled,
+        };
+        self.fence = Some(file);
+        Ok(fence)
+    }
+
+    /// Gives every frame of the work back to its producer at once, with [`Self::fence`] as the release fence in its
+    /// lease and on its dma-bufs, and returns the fence.
+    ///
+    /// # Errors
+    /// As [`Self::fence`]; the frames are then held until the work is done. [`Error::Frame`] when a dma-buf takes no
+    /// fence: that frame is held too.
+    pub fn hand_back(&mut self) -> Result<Fence, Error> {
+        let fence = self.fence()?;
+        let mut frames = Vec::new();
+        {
+            let mut state = self.queue.state();
+            let slot = state.busy.iter_mut().find(|slot| slot.serial == self.serial);
+            if let Some(slot) = slot {
+                let is_frame = |hold: &Hold| matches!(hold, Hold::Frame(..));
+                let (taken, kept) = slot.holds.drain(..).partition(is_frame);
+                (frames, slot.holds) = (taken, kept);
+            }
+        }
+        let mut failed = Ok(());
+        for hold in frames {
+            let Hold::Frame(frame, access) = &hold else {
+                continue;
+            };
+            if let Err(error) = sync::release(frame, &fence, *access) {
+                failed = Err(error);
+                let mut state = self.queue.state();
+                if let Some(slot) = state.busy.iter_mut().find(|slot| slot.serial == self.serial) {
+                    slot.holds.push(hold);
+                }
+            }
+        }
+        failed.map(|()| fence)
+    }
+}
