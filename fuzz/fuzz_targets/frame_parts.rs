@@ -42,7 +42,10 @@ const MAPPED: u64 = 1 << 30;
 fuzz_target!(|input: Input| {
     // Reading two lists under /proc costs more than a run: now and then.
     static RUNS: AtomicU32 = AtomicU32::new(0);
-    let before = (RUNS.fetch_add(1, Ordering::Relaxed) % 64 == 0).then(Leaks::now);
+    let before = RUNS
+        .fetch_add(1, Ordering::Relaxed)
+        .is_multiple_of(64)
+        .then(Leaks::now);
     run(input);
     if let Some(before) = before {
         before.check();
@@ -63,10 +66,9 @@ fn run(input: Input) {
     parts.planes = planes;
     parts.generation = input.generation;
     parts.meta.visible = input.visible.map(rect);
-    if input.fence {
-        if let Some(fd) = made.first().and_then(|m| m.fd.try_clone().ok()) {
-            assert!(SyncFile::new(fd).is_err(), "none of these descriptors is a fence");
-        }
+    let fence = made.first().filter(|_| input.fence);
+    if let Some(fd) = fence.and_then(|m| m.fd.try_clone().ok()) {
+        assert!(SyncFile::new(fd).is_err(), "none of these descriptors is a fence");
     }
     let mut known = Vec::new();
     for made in made {
