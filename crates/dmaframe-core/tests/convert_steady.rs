@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use dmaframe_core::convert::{Assume, Converter};
+use dmaframe_core::format::Model;
 use dmaframe_core::{ColorInfo, Deadline, Fourcc, Frame, FrameMeta, FrameParts, Layout, Orientation, Size};
 
 struct Counting;
@@ -37,7 +38,7 @@ fn source(fourcc: Fourcc, size: Size, turn: usize) -> Frame {
     let bytes: Vec<u8> = (0..layout.object_len(0))
         .map(|i| (i * 7 / 5) as u8 | 16)
         .collect();
-    Frame::from_bytes(bytes, &layout, meta(turn)).unwrap()
+    Frame::from_bytes(bytes, &layout, meta(fourcc, turn)).unwrap()
 }
 
 /// In a memfd from outside, whose rows are copied out.
@@ -50,13 +51,16 @@ fn foreign(fourcc: Fourcc, size: Size) -> Frame {
             .into(),
     ];
     parts.planes = layout.planes().to_vec();
-    parts.meta = meta(0);
+    parts.meta = meta(fourcc, 0);
     Frame::try_from(parts).unwrap()
 }
 
-fn meta(turn: usize) -> FrameMeta {
+fn meta(fourcc: Fourcc, turn: usize) -> FrameMeta {
     let mut meta = FrameMeta::default();
-    meta.color = ColorInfo::BT709;
+    meta.color = match fourcc.info().unwrap().model {
+        Model::Yuv => ColorInfo::BT709,
+        _ => ColorInfo::SRGB,
+    };
     meta.orientation = Orientation::all()[turn];
     meta
 }

@@ -46,13 +46,12 @@ pub(super) fn convert(
     let x0 = at.x as usize;
     for (i, to) in to.chunks_exact_mut(stride).take(at.height as usize).enumerate() {
         let y = at.y as usize + i;
-        let line = |k: usize| &mosaic[(i + k) * wide + x0..][..at.width as usize + 2];
-        let around = [line(0), line(1), line(2)];
+        let line = |k: usize| mosaic[(i + k) * wide + x0..][..at.width as usize + 2].windows(3);
         let in_red_row = y % 2 == red.1;
-        let pixels = to.chunks_exact_mut(4).take(at.width as usize);
-        for (x, pixel) in pixels.enumerate() {
+        let around = line(0).zip(line(1)).zip(line(2));
+        for ((x, pixel), ((above, line), below)) in to.chunks_exact_mut(4).enumerate().zip(around) {
             let own_column = ((x0 + x) % 2 == red.0) == in_red_row;
-            let (own, green, other) = interpolate(around, x, own_column);
+            let (own, green, other) = interpolate([above, line, below], own_column);
             let (r, b) = if in_red_row { (own, other) } else { (other, own) };
             pixel.copy_from_slice(&[eight(r), eight(green), eight(b), 255]);
         }
@@ -60,10 +59,9 @@ pub(super) fn convert(
     Ok(())
 }
 
-/// The row's own colour (red in a red row), green, and the other rows' colour at column `x` (one left of the middle
-/// of the three).
-fn interpolate([above, line, below]: [&[u16]; 3], x: usize, own_column: bool) -> (u32, u32, u32) {
-    let at = |row: &[u16], i: usize| u32::from(row[x + i]);
+/// The row's own colour (red in a red row), green, and the other rows' colour in the middle of three by three samples.
+fn interpolate([above, line, below]: [&[u16]; 3], own_column: bool) -> (u32, u32, u32) {
+    let at = |row: &[u16], i: usize| u32::from(row[i]);
     let sides = at(line, 0) + at(line, 2);
     let ends = at(above, 1) + at(below, 1);
     if own_column {

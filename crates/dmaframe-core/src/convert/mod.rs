@@ -7,7 +7,11 @@
 //! What it does not do: chroma is not interpolated (each sample serves the pixels it stands for, whatever its siting),
 //! and primaries and transfer are not converted but handed on: BT.2020 PQ comes out as BT.2020 PQ in 8 bits, raw
 //! Bayer as linear sensor values, without black level or white balance, demosaiced bilinearly. Alpha is kept,
-//! straight or premultiplied as it was, and 255 where there is none.
+//! straight or premultiplied as it was, and 255 where there is none. Luma code values below limited range's black may
+//! come out as black (the crate's SIMD cuts them, its scalar code does not).
+//!
+//! Everything goes in bands of 16 rows, so that intermediate steps stay in the cache. A frame in memory that others
+//! may write is read once, row by row, into scratch.
 //!
 //! ```
 //! use dmaframe_core::convert::{Assume, Converter};

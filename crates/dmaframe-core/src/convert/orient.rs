@@ -61,11 +61,12 @@ impl Turn {
         let from = |i: usize| &rows.from(i)[skip * N..][..width * N];
         if self.orientation.swaps_axes() {
             // Column by column of a low band: each upright row gets `count` neighbouring pixels.
+            let left = if flip_y { height - first - count } else { first };
             for x in 0..width {
-                let to = &mut out[place(x, width, flip_x) * stride..];
-                for i in 0..count {
-                    let at = place(first + i, height, flip_y) * N;
-                    to[at..at + N].copy_from_slice(&from(i)[x * N..(x + 1) * N]);
+                let to = &mut out[place(x, width, flip_x) * stride + left * N..][..count * N];
+                for (i, to) in to.chunks_exact_mut(N).enumerate() {
+                    let row = place(i, count, flip_y) * rows.stride;
+                    to.copy_from_slice(&rows.data[row + (skip + x) * N..][..N]);
                 }
             }
             return;
