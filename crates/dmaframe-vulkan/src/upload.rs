@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrayvec::ArrayVec;
 use ash::vk;
-use dmaframe_core::{Deadline, Fourcc, Frame, Layout, Size};
+use dmaframe_core::{Deadline, Fourcc, Frame, Layout, Modifier, Plane, Size};
 
 use crate::error::{Error, Route};
 use crate::gpu::Gpu;
-use crate::import::BufferImport;
+use crate::import::{BufferImport, BufferPlane};
 use crate::sys::host::MappedBuffer;
 
 /// A ring of staging buffers that frames are copied into, kept from frame to frame: nothing is allocated for a frame.
@@ -91,18 +92,22 @@ impl Upload {
 #[derive(Debug)]
 pub struct Readback {
     mapped: MappedBuffer,
+    tight: Vec<u8>,
 }
 
 impl Readback {
-    /// For pictures of this format and size, tightly packed.
+    /// For pictures of this format and size.
     ///
     /// # Errors
     /// [`Error::Frame`] for a format without geometry, [`Error::Refused`] when no memory can be had.
     pub fn new(gpu: &Gpu, fourcc: Fourcc, size: Size) -> Result<Self, Error> {
-        let layout = Layout::tight(fourcc, size).map_err(dmaframe_core::Error::from)?;
+        let layout = image_layout(fourcc, size)?;
         let mapped =
             MappedBuffer::new(gpu, &layout, staging_usage()).map_err(Error::refused(Route::Upload))?;
-        Ok(Self { mapped })
+        Ok(Self {
+            mapped,
+            tight: Vec::new(),
+        })
     }
 
     /// The buffer, as a copy's target.
@@ -116,9 +121,28 @@ impl Readback {
     /// # Errors
     /// [`Error::Busy`] while submitted work, or somebody else, holds the buffer: wait for the submission first.
     pub fn bytes(&mut self) -> Result<&[u8], Error> {
-        let len = usize::try_from(self.mapped.import().layout().tight_len()).unwrap_or(usize::MAX);
+        let planes: ArrayVec<BufferPlane, 4> = self.target().planes().iter().copied().collect();
         let bytes = self.mapped.bytes()?;
-        let len = len.min(bytes.len());
-        Ok(&bytes[..len])
+        self.tight.clear();
+        for plane in planes {
+            // Rows are tight in their plane (`image_layout`); the memory is on this machine, so its length is a usize.
+            let (start, end) = (plane.offset as usize, plane.end() as usize);
+            self.tight
+                .extend_from_slice(bytes.get(start..end).unwrap_or_default());
+        }
+        Ok(&self.tight)
     }
+}
+
+/// Tight rows, and planes at offsets that image copies can be made to: whole texels, and multiples of 4.
+fn image_layout(fourcc: Fourcc, size: Size) -> Result<Layout, Error> {
+    let tight = Layout::tight(fourcc, size).map_err(dmaframe_core::Error::from)?;
+    let mut planes: ArrayVec<Plane, 4> = tight.planes().iter().copied().collect();
+    let mut end = 0u64;
+    for (index, (plane, format)) in planes.iter_mut().zip(tight.info().planes()).enumerate() {
+        plane.offset = end.next_multiple_of(u64::from(format.block_bytes) * 4);
+        end = plane.offset + u64::from(plane.stride) * u64::from(tight.rows(index));
+    }
+    Layout::check(fourcc, Modifier::LINEAR, size, &planes, &[end])
+        .map_err(|error| dmaframe_core::Error::from(error).into())
 }

@@ -93,7 +93,7 @@ impl BufferImport {
                 true => Dedicated::Buffer(buffer.handle()),
                 false => Dedicated::No,
             };
-            let fd = memory::descriptor(object, index, access)?;
+            let fd = memory::descriptor(context, object, index, access)?;
             let imported = Memory::import_dmabuf(context, fd, needs.size, needs, dedicated, index)?;
             place.push(buffers.len());
             seen.push(object.identity());

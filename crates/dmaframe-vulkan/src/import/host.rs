@@ -13,6 +13,7 @@ use dmaframe_core::{Access, Deadline, Frame};
 use super::buffer::{BufferImport, linear};
 use crate::error::Refusal;
 use crate::gpu::Gpu;
+use crate::sys::context::Context;
 use crate::sys::host::HostPages;
 use crate::sys::memory;
 
@@ -32,7 +33,7 @@ impl BufferImport {
             place.push(0);
             [bytes(frame, align)?].into_iter().collect()
         } else {
-            memfds(frame, align, &mut place)?
+            memfds(context, frame, align, &mut place)?
         };
         Self::of_pages(gpu, pages, &place, frame.layout(), usage, Access::Read)
     }
@@ -40,6 +41,7 @@ impl BufferImport {
 
 /// Fresh mappings of the distinct memfds, and which one each object is in.
 fn memfds(
+    context: &Context,
     frame: &Frame,
     align: u64,
     place: &mut ArrayVec<usize, 4>,
@@ -59,7 +61,7 @@ fn memfds(
                 alignment: align,
             });
         }
-        let fd = memory::descriptor(object, index, Access::Read)?;
+        let fd = memory::descriptor(context, object, index, Access::Read)?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let mapped = match HostPages::map(fd, len, object.is_writable()) {
             // Sealed against writing: what a peer that knows better sends.

@@ -362,7 +362,7 @@ fn import(
         true => Dedicated::Image(image.handle()),
         false => Dedicated::No,
     };
-    let fd = memory::descriptor(memory, object, want.access)?;
+    let fd = memory::descriptor(&gpu.0, memory, object, want.access)?;
     Memory::import_dmabuf(&gpu.0, fd, size, needs, dedicated, object)
 }
 
@@ -388,7 +388,8 @@ fn whole(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<PlaneImage, Refus
     let disjoint = objects.len() > 1;
     let mut flags = vk::ImageCreateFlags::empty();
     if disjoint {
-        if !entry.features.contains(vk::FormatFeatureFlags::DISJOINT) {
+        // lavapipe 26.1 lists DISJOINT and crashes when the second plane is bound.
+        if !entry.features.contains(vk::FormatFeatureFlags::DISJOINT) || gpu.0.is_lavapipe() {
             return Err(Refusal::Disjoint {
                 fourcc: layout.fourcc(),
                 objects: objects.len(),

@@ -34,6 +34,8 @@ pub(crate) struct Context {
 pub(crate) struct Identity {
     pub(crate) api_version: u32,
     pub(crate) driver: vk::DriverId,
+    /// As the driver counts; Mesa's are Vulkan version numbers.
+    pub(crate) driver_version: u32,
     pub(crate) name: String,
 }
 
@@ -111,6 +113,11 @@ impl Context {
             .filter(|(index, _)| bits & (1 << index) != 0)
             .find(|(_, kind)| kind.property_flags.contains(flags))
             .and_then(|(index, _)| u32::try_from(index).ok())
+    }
+
+    /// Mesa's software driver, whose quirks are known by version.
+    pub(crate) fn is_lavapipe(&self) -> bool {
+        self.identity.driver == vk::DriverId::MESA_LLVMPIPE
     }
 
     pub(crate) fn is_ours(&self) -> bool {

@@ -52,8 +52,10 @@ impl Needs {
 
 /// Drivers that close the descriptor of an import that fails, which the specification leaves to the caller: their
 /// duplicate is left alone, because closing it again could close a stranger's.
-fn closes_on_failure(driver: vk::DriverId) -> bool {
-    driver == vk::DriverId::MESA_LLVMPIPE
+///
+/// lavapipe 25.0 does, 26.1 does not (both seen); in between nobody has looked.
+fn closes_on_failure(context: &Context) -> bool {
+    context.is_lavapipe() && context.identity.driver_version < vk::make_api_version(0, 26, 1, 0)
 }
 
 impl Memory {
@@ -99,7 +101,7 @@ impl Memory {
         match result {
             Ok(handle) => Ok(Self::keep(context, handle, None)),
             Err(result) => {
-                if !closes_on_failure(context.identity.driver) {
+                if !closes_on_failure(context) {
                     // SAFETY: a failed import leaves the descriptor to its owner, which is us.
                     drop(unsafe { OwnedFd::from_raw_fd(raw) });
                 }
@@ -383,12 +385,15 @@ impl std::fmt::Debug for BoundBuffer {
 ///
 /// Reading does not turn CPU views of the frame into copies; writing does, since nothing ties what the device writes
 /// later to the moments when no view is alive.
-pub(crate) fn descriptor(
-    object: &dmaframe_core::Object,
+pub(crate) fn descriptor<'a>(
+    context: &Context,
+    object: &'a dmaframe_core::Object,
     index: usize,
     access: dmaframe_core::Access,
-) -> Result<BorrowedFd<'_>, Refusal> {
-    if access == dmaframe_core::Access::Write && !object.is_writable() {
+) -> Result<BorrowedFd<'a>, Refusal> {
+    // Where a failed import costs a descriptor, do not let the driver find out that it cannot map for writing.
+    let writes = access == dmaframe_core::Access::Write || closes_on_failure(context);
+    if writes && !object.is_writable() {
         return Err(Refusal::ReadOnly { object: index });
     }
     if access == dmaframe_core::Access::Read {

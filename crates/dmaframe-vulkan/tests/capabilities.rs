@@ -1,0 +1,84 @@
+//! The report says what the driver says, and the layer that the other tests rely on is really listening.
+
+mod common;
+
+use std::sync::Arc;
+
+use ash::vk;
+use common::open;
+use dmaframe_core::negotiate::{FormatSet, negotiate};
+use dmaframe_core::{Fourcc, Modifier};
+use dmaframe_vulkan::{OpenOptions, ValidationLog, ash};
+
+#[test]
+fn the_report_prints_and_negotiates() {
+    let Some(bench) = open(&OpenOptions::new()) else {
+        return;
+    };
+    let report = bench.gpu.capabilities();
+    println!("{report}");
+    assert!(report.to_string().contains(bench.gpu.name()));
+    assert!(!report.is_node(0));
+    if dmaframe_testkit::in_lab() {
+        assert!(
+            report.buffer_import && report.buffer_export && report.sync_fd_import && report.sync_fd_export
+        );
+        assert_eq!(report.host_pointer_alignment, Some(4096));
+        let r8 = report
+            .formats
+            .iter()
+            .find(|row| row.fourcc == Fourcc::R8)
+            .unwrap();
+        assert_eq!(r8.modifiers.len(), 1);
+        assert_eq!(
+            (r8.modifiers[0].modifier, r8.modifiers[0].planes),
+            (Modifier::LINEAR, 1)
+        );
+        let nv12 = report
+            .formats
+            .iter()
+            .find(|row| row.fourcc == Fourcc::NV12)
+            .unwrap();
+        assert_eq!(nv12.modifiers[0].planes, 2);
+        let camera = FormatSet::new("camera").with(Fourcc::YUYV, Modifier::LINEAR);
+        assert!(negotiate(&camera, &report.buffers()).is_ok());
+        let screen = FormatSet::new("screen").with(Fourcc::XRGB8888, Modifier::LINEAR);
+        assert!(negotiate(&screen, &report.sampled()).is_ok());
+        assert!(negotiate(&report.rendered(), &screen).is_ok());
+    }
+    bench.done(&[]);
+}
+
+#[test]
+fn the_validation_layer_is_listening() {
+    let log = Arc::new(ValidationLog::default());
+    let gpu = match OpenOptions::new().validation(&log).open() {
+        Ok(gpu) => gpu,
+        Err(error) => return dmaframe_testkit::skip(&error.to_string()),
+    };
+    let wrong = vk::BufferCreateInfo::default()
+        .size(0)
+        .usage(vk::BufferUsageFlags::TRANSFER_SRC);
+    // SAFETY: a buffer of no bytes is refused or useless, and is what the layer is to complain about.
+    if let Ok(buffer) = unsafe { gpu.raw_device().create_buffer(&wrong, None) } {
+        // SAFETY: just made, and not used.
+        unsafe { gpu.raw_device().destroy_buffer(buffer, None) };
+    }
+    let errors = log.errors(&[]);
+    assert!(
+        errors
+            .iter()
+            .any(|e| e.id == "VUID-VkBufferCreateInfo-size-00912"),
+        "{errors:?}"
+    );
+    assert!(log.errors(&["VUID-VkBufferCreateInfo-size-00912"]).is_empty());
+}
+
+#[test]
+fn a_devices_queue_has_one_user() {
+    let Some(bench) = open(&OpenOptions::new()) else {
+        return;
+    };
+    assert!(bench.gpu.queue().is_err());
+    bench.done(&[]);
+}

@@ -1,0 +1,134 @@
+//! What the GPU wrote is a dma-buf that anybody can read.
+
+mod common;
+
+use ash::vk;
+use common::{LAVAPIPE_MODIFIER, TIGHT, dmabuf_bench, same, udmabuf_frame};
+use dmaframe_core::{Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, ObjectKind, Size, next_generation};
+use dmaframe_vulkan::{Importer, Refusal, ash, export};
+
+fn frame_of(buffer: &std::sync::Arc<dmaframe_core::Buffer>) -> Frame {
+    Frame::new(
+        std::sync::Arc::clone(buffer),
+        FrameMeta::default(),
+        Fence::Signaled,
+        Lease::none(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn an_exported_buffer_holds_what_was_copied_into_it() {
+    let Some(bench) = dmabuf_bench() else { return };
+    let importer = Importer::new(&bench.gpu);
+    let usage = vk::BufferUsageFlags::TRANSFER_DST | vk::BufferUsageFlags::STORAGE_BUFFER;
+    for fourcc in [Fourcc::NV12, Fourcc::ABGR8888, Fourcc::YUYV, Fourcc::P010] {
+        let size = Size::new(641, 361);
+        let Some((source, bytes)) = udmabuf_frame(fourcc, size, TIGHT, 1) else {
+            return;
+        };
+        let slot = export::buffer(&bench.gpu, fourcc, size, usage, next_generation()).unwrap();
+        assert_eq!(slot.buffer.objects()[0].kind(), ObjectKind::Dmabuf);
+        let held = importer.buffer(&source).unwrap();
+        let work = bench.queue.submit(common::SOON, |commands| {
+            commands.reads(&held.frame)?;
+            commands.copy(&held.import, &slot.import)
+        });
+        assert!(work.unwrap().wait(common::SOON).unwrap().is_signaled());
+        let frame = frame_of(&slot.buffer);
+        same(
+            &frame.map_read(common::SOON).unwrap().to_tight().unwrap(),
+            &bytes,
+            "through the CPU's mapping",
+        );
+        // And back in, as anybody else's frame.
+        let again = importer.buffer(&frame).unwrap();
+        same(&bench.read(&again), &bytes, "imported again");
+    }
+    drop(importer);
+    bench.done(&[]);
+}
+
+#[test]
+fn an_exported_image_holds_what_was_rendered_into_it() {
+    let Some(bench) = dmabuf_bench() else { return };
+    let usage = vk::ImageUsageFlags::COLOR_ATTACHMENT | vk::ImageUsageFlags::TRANSFER_DST;
+    let size = Size::new(333, 77);
+    let slot = export::image(
+        &bench.gpu,
+        Fourcc::ABGR8888,
+        size,
+        usage,
+        &[Modifier(0x0100_0000_0000_0001), Modifier::LINEAR],
+        next_generation(),
+    )
+    .unwrap();
+    println!("{:?}", slot.buffer.layout());
+    let work = bench.queue.submit(common::SOON, |commands| {
+        commands.clear(&slot.import, [0.2, 1.0, 0.0, 1.0])
+    });
+    assert!(work.unwrap().wait(common::SOON).unwrap().is_signaled());
+    if slot.buffer.layout().modifier().is_linear() {
+        let seen = frame_of(&slot.buffer)
+            .map_read(common::SOON)
+            .unwrap()
+            .to_tight()
+            .unwrap();
+        same(&seen, &[0x33, 0xff, 0, 0xff].repeat(333 * 77), "rendered");
+    }
+    let none = export::image(
+        &bench.gpu,
+        Fourcc::ABGR8888,
+        size,
+        usage,
+        &[Modifier(0x0100_0000_0000_0001)],
+        next_generation(),
+    );
+    let none = none.unwrap_err();
+    assert!(
+        matches!(none.refusal(), Some(Refusal::ModifierNotListed { .. })),
+        "{none}"
+    );
+    drop(slot);
+    bench.done(&LAVAPIPE_MODIFIER);
+}
+
+#[test]
+fn foreign_memory_is_written_as_target_and_views_copy_it_out() {
+    let Some(bench) = dmabuf_bench() else { return };
+    let importer = Importer::new(&bench.gpu);
+    let size = Size::new(320, 240);
+    let Some((source, bytes)) = udmabuf_frame(Fourcc::NV12, size, TIGHT, 1) else {
+        return;
+    };
+    let Some((target, _)) = udmabuf_frame(Fourcc::NV12, size, common::Shape { padding: 64, ..TIGHT }, 2)
+    else {
+        return;
+    };
+    let buffer = std::sync::Arc::clone(target.buffer());
+    assert!(buffer.claim_for_device().is_err(), "still in a frame");
+    drop(target);
+    let claim = buffer.claim_for_device().unwrap();
+    let import = importer
+        .target_buffer(&claim, vk::BufferUsageFlags::TRANSFER_DST)
+        .unwrap();
+    let held = importer.buffer(&source).unwrap();
+    let work = bench.queue.submit(common::SOON, |commands| {
+        commands.reads(&held.frame)?;
+        commands.copy(&held.import, &import)
+    });
+    assert!(work.unwrap().wait(common::SOON).unwrap().is_signaled());
+    drop(claim);
+    let frame = frame_of(&buffer);
+    let view = frame.map_read(common::SOON).unwrap();
+    assert!(!view.has_slices(), "the device may write it again");
+    same(&view.to_tight().unwrap(), &bytes, "written by the device");
+    // An import made for reading is not written.
+    let refused = bench
+        .queue
+        .submit(common::SOON, |commands| commands.copy(&held.import, &held.import));
+    assert!(refused.is_err());
+    drop(view);
+    drop((importer, held, import));
+    bench.done(&[]);
+}

@@ -1,0 +1,287 @@
+//! The GPU waits for the producer, the CPU does not; what the GPU did becomes a fence.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ash::khr;
+use common::{Bench, TIGHT, dmabuf_bench, open, same};
+use dmaframe_core::{
+    Access, Fence, Fourcc, Frame, FrameMeta, FrameParts, Plane, ReturnQueue, Size, SyncFile, Waited,
+};
+use dmaframe_testkit::{Device, SwSync, need};
+use dmaframe_vulkan::{Importer, OpenOptions, Readback, ash, sync};
+
+const SIZE: Size = Size::new(640, 480);
+const LEN: usize = 640 * 480;
+const LATE: Duration = Duration::from_millis(200);
+
+/// A frame over a udmabuf, and a second descriptor of it that a "camera" writes through.
+fn shared_frame(device: &std::path::Path, acquire: Fence) -> (Frame, Frame) {
+    let fd = dmaframe_testkit::udmabuf(device, LEN as u64).unwrap();
+    let other = fd.try_clone().unwrap();
+    let plane = Plane {
+        object: 0,
+        offset: 0,
+        stride: 640,
+    };
+    let camera = common::frame_in(vec![other], Fourcc::R8, SIZE, &[plane], &vec![0; LEN]).unwrap();
+    let mut parts = FrameParts::new(Fourcc::R8, SIZE);
+    parts.objects.push(fd);
+    parts.planes.push(plane);
+    parts.acquire = acquire;
+    (Frame::try_from(parts).unwrap(), camera)
+}
+
+fn fence(timeline: &SwSync) -> Fence {
+    SyncFile::new(timeline.fence(1).unwrap()).unwrap().into()
+}
+
+/// Writes the picture at 150 ms and signals at 200 ms, from another thread.
+fn late_camera(mut camera: Frame, timeline: SwSync, bytes: Vec<u8>) -> std::thread::JoinHandle<SwSync> {
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(150));
+        // The implicit fence, where there is one, is the camera's own: it writes before it.
+        write_through_mapping(&mut camera, &bytes);
+        std::thread::sleep(Duration::from_millis(50));
+        timeline.advance(1).unwrap();
+        timeline
+    })
+}
+
+fn write_through_mapping(camera: &mut Frame, bytes: &[u8]) {
+    camera
+        .map_write(common::SOON)
+        .unwrap()
+        .copy_from_tight(bytes)
+        .unwrap();
+}
+
+#[test]
+fn a_pending_acquire_fence_is_waited_for_on_the_gpu() {
+    let udmabuf = need!(Device::Udmabuf);
+    let sw_sync = need!(Device::SwSync);
+    let Some(bench) = dmabuf_bench() else { return };
+    if !bench.gpu.capabilities().sync_fd_import {
+        dmaframe_testkit::skip("the device waits for no SYNC_FD");
+        return;
+    }
+    let timeline = SwSync::open(&sw_sync).unwrap();
+    let (frame, camera) = shared_frame(&udmabuf, fence(&timeline));
+    let importer = Importer::new(&bench.gpu);
+    let held = importer.buffer(&frame).unwrap();
+    let mut back = Readback::new(&bench.gpu, Fourcc::R8, SIZE).unwrap();
+    let late = common::picture(LEN, 9);
+    let camera = late_camera(camera, timeline, late.clone());
+
+    let begin = Instant::now();
+    let work = bench
+        .queue
+        .submit(common::SOON, |commands| {
+            commands.reads(&held.frame)?;
+            commands.copy(&held.import, back.target())
+        })
+        .unwrap();
+    let submitted = begin.elapsed();
+    assert!(!work.is_done().unwrap());
+    assert!(work.wait(common::SOON).unwrap().is_signaled());
+    let done = begin.elapsed();
+    println!("submit returned after {submitted:?}, the work was done after {done:?}");
+    assert!(
+        submitted < Duration::from_millis(100),
+        "submit blocked for {submitted:?}"
+    );
+    assert!(
+        done >= LATE - Duration::from_millis(20),
+        "the GPU did not wait: {done:?}"
+    );
+    same(back.bytes().unwrap(), &late, "what the late producer wrote");
+    drop(camera.join().unwrap());
+    drop((importer, held, back, work));
+    bench.done(&[]);
+}
+
+#[test]
+fn an_implicit_fence_is_waited_for_on_the_gpu() {
+    let udmabuf = need!(Device::Udmabuf);
+    let sw_sync = need!(Device::SwSync);
+    let Some(bench) = dmabuf_bench() else { return };
+    if !bench.gpu.capabilities().sync_fd_import {
+        dmaframe_testkit::skip("the device waits for no SYNC_FD");
+        return;
+    }
+    let timeline = SwSync::open(&sw_sync).unwrap();
+    let (frame, _camera) = shared_frame(&udmabuf, Fence::Signaled);
+    frame
+        .as_dmabuf()
+        .unwrap()
+        .attach_fence(&fence(&timeline), Access::Write)
+        .unwrap();
+    let importer = Importer::new(&bench.gpu);
+    let held = importer.buffer(&frame).unwrap();
+    let back = Readback::new(&bench.gpu, Fourcc::R8, SIZE).unwrap();
+    let signal = std::thread::spawn(move || {
+        std::thread::sleep(LATE);
+        timeline.advance(1).unwrap();
+        timeline
+    });
+    let begin = Instant::now();
+    let work = bench
+        .queue
+        .submit(common::SOON, |commands| {
+            commands.reads(&held.frame)?;
+            commands.copy(&held.import, back.target())
+        })
+        .unwrap();
+    let submitted = begin.elapsed();
+    assert!(work.wait(common::SOON).unwrap().is_signaled());
+    let done = begin.elapsed();
+    println!("submit returned after {submitted:?}, the work was done after {done:?}");
+    assert!(submitted < Duration::from_millis(100) && done >= LATE - Duration::from_millis(20));
+    drop(signal.join().unwrap());
+    drop((importer, held, back, work));
+    bench.done(&[]);
+}
+
+#[test]
+fn a_plain_device_waits_on_the_cpu_with_a_deadline() {
+    let udmabuf = need!(Device::Udmabuf);
+    let sw_sync = need!(Device::SwSync);
+    let Some(bench) = open(&OpenOptions::new().without(khr::external_semaphore_fd::NAME)) else {
+        return;
+    };
+    let timeline = SwSync::open(&sw_sync).unwrap();
+    let (frame, _camera) = shared_frame(&udmabuf, fence(&timeline));
+    let refused = bench
+        .queue
+        .submit(common::SOON, |commands| commands.reads(&frame))
+        .unwrap_err();
+    assert!(refused.refusal().is_some(), "{refused}");
+    let begin = Instant::now();
+    assert_eq!(
+        sync::wait(&frame, Access::Read, Duration::from_millis(50)).unwrap(),
+        Waited::TimedOut
+    );
+    assert!(begin.elapsed() >= Duration::from_millis(50));
+    timeline.advance(1).unwrap();
+    assert_eq!(
+        sync::wait(&frame, Access::Read, common::SOON).unwrap(),
+        Waited::Signaled
+    );
+    // Signalled: nothing is left that would need a semaphore.
+    let work = bench
+        .queue
+        .submit(common::SOON, |commands| commands.reads(&frame))
+        .unwrap();
+    assert!(work.wait(common::SOON).unwrap().is_signaled());
+    drop((frame, work));
+    bench.done(&[]);
+}
+
+/// A slot of a producer in a frame.
+fn leased(bench: &Bench) -> Option<(Arc<ReturnQueue>, Frame)> {
+    let (frame, _) = common::udmabuf_frame(Fourcc::R8, SIZE, TIGHT, 1)?;
+    let queue = ReturnQueue::new(1).unwrap();
+    let buffer = Arc::clone(frame.buffer());
+    drop(frame);
+    let frame = queue
+        .frame(0, &buffer, FrameMeta::default(), Fence::Signaled)
+        .unwrap();
+    let _ = bench;
+    Some((queue, frame))
+}
+
+#[test]
+fn a_frame_handed_back_comes_home_with_the_works_fence() {
+    let Some(bench) = dmabuf_bench() else { return };
+    if !bench.queue.can_export_fences() {
+        dmaframe_testkit::skip("the device exports no SYNC_FD");
+        return;
+    }
+    let importer = Importer::new(&bench.gpu);
+    let back = Readback::new(&bench.gpu, Fourcc::R8, SIZE).unwrap();
+    let Some((producer, frame)) = leased(&bench) else {
+        return;
+    };
+    let buffer = Arc::clone(frame.buffer());
+    let held = importer.buffer(&frame).unwrap();
+    let mut work = bench
+        .queue
+        .submit(common::SOON, |commands| {
+            commands.reads(&held.frame)?;
+            commands.export_fence()?;
+            commands.copy(&held.import, back.target())
+        })
+        .unwrap();
+    drop((held, frame));
+    assert!(producer.next().is_none(), "the queue holds the frame");
+    let fence = work.hand_back().unwrap();
+    let returned = producer
+        .next()
+        .expect("the slot comes home without waiting for the device");
+    assert!(returned.fence.wait(common::SOON).unwrap().is_signaled());
+    assert!(fence.wait(common::SOON).unwrap().is_signaled());
+    // A fence that was read from stands against writers only; it is on the dma-buf, whether or not it has signalled.
+    assert!(
+        buffer.objects()[0]
+            .wait_idle(Access::Write, common::SOON)
+            .unwrap()
+            .is_signaled()
+    );
+    assert!(work.wait(common::SOON).unwrap().is_signaled());
+    assert!(
+        work.fence().unwrap().is_done().unwrap(),
+        "asked again it is the same"
+    );
+    drop((importer, back, work, returned));
+    bench.done(&[]);
+}
+
+#[test]
+fn an_application_that_only_polls_gets_its_leases_back() {
+    let Some(bench) = dmabuf_bench() else { return };
+    let importer = Importer::new(&bench.gpu);
+    let back = Readback::new(&bench.gpu, Fourcc::R8, SIZE).unwrap();
+    let Some((producer, frame)) = leased(&bench) else {
+        return;
+    };
+    let held = importer.buffer(&frame).unwrap();
+    let work = bench
+        .queue
+        .submit(common::SOON, |commands| {
+            commands.reads(&held.frame)?;
+            commands.copy(&held.import, back.target())
+        })
+        .unwrap();
+    drop((held, frame, work));
+    let begin = Instant::now();
+    while producer.next().is_none() {
+        assert!(begin.elapsed() < common::SOON, "the lease never came back");
+        std::thread::sleep(Duration::from_millis(5));
+        bench.queue.poll().unwrap();
+    }
+    assert_eq!(bench.queue.in_flight(), 0);
+    drop((importer, back));
+    bench.done(&[]);
+}
+
+#[test]
+fn work_that_could_not_be_recorded_gives_everything_back() {
+    let Some(bench) = dmabuf_bench() else { return };
+    let importer = Importer::new(&bench.gpu);
+    let back = Readback::new(&bench.gpu, Fourcc::R8, Size::new(8, 8)).unwrap();
+    let Some((producer, frame)) = leased(&bench) else {
+        return;
+    };
+    let held = importer.buffer(&frame).unwrap();
+    let refused = bench.queue.submit(common::SOON, |commands| {
+        commands.reads(&held.frame)?;
+        commands.copy(&held.import, back.target())
+    });
+    assert!(refused.unwrap_err().to_string().contains("640x480"));
+    drop((held, frame));
+    assert!(producer.next().is_some());
+    drop((importer, back));
+    bench.done(&[]);
+}
