@@ -47,7 +47,7 @@ impl Available {
 ///
 /// All calls may block for as long as the kernel needs to find pages. Buffers own their descriptors; an allocator
 /// keeps none of them and may be dropped first.
-pub trait Allocator: fmt::Debug + Send {
+pub trait Allocator: fmt::Debug + Send + Sync {
     /// What reports call it: `udmabuf`, `dma_heap/system`, `gbm /dev/dri/renderD128`.
     fn name(&self) -> &str;
 

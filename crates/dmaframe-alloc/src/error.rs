@@ -208,15 +208,7 @@ fn list(modifiers: &[Modifier]) -> String {
 }
 
 /// A failed operation that had taken a value gives it back.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct Rejected<T> {
-    /// What the caller had handed over.
-    pub value: T,
-    /// Why it was refused.
-    #[source]
-    pub error: Error,
-}
+pub type Rejected<T> = dmaframe_core::Rejected<T, Error>;
 
 impl<T> From<Box<Rejected<T>>> for Error {
     fn from(rejected: Box<Rejected<T>>) -> Self {

@@ -88,7 +88,7 @@ impl Allocator for Bytes {
         Ok(layout)
     }
 
-    fn allocate(&self, layout: &Layout, _generation: u64) -> Result<Buffer, Error> {
+    fn allocate(&self, layout: &Layout, generation: u64) -> Result<Buffer, Error> {
         linear::require("bytes", layout)?;
         one_object(layout)?;
         let len = layout.object_len(0);
@@ -98,7 +98,7 @@ impl Allocator for Bytes {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size).map_err(|_| none())?;
         bytes.resize(size, 0);
-        Ok(Buffer::from_bytes(bytes.into_boxed_slice(), layout)?)
+        Ok(Buffer::from_bytes(bytes.into_boxed_slice(), layout)?.with_generation(generation))
     }
 }
 

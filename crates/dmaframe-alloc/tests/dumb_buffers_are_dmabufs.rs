@@ -45,7 +45,7 @@ fn holds_pictures(dumb: &DrmDumb) {
                 .copy_from_tight(&picture)
                 .unwrap();
             assert_eq!(
-                frame.map_read(Duration::ZERO).unwrap().to_tight(),
+                frame.map_read(Duration::ZERO).unwrap().to_tight().unwrap(),
                 picture,
                 "{fourcc} {align}"
             );

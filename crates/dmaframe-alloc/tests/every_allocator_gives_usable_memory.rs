@@ -47,7 +47,10 @@ fn is_coherent(allocator: &dyn Allocator) {
             assert!(view.plane(0).unwrap().iter().all(|b| *b == 0), "and zeroed");
             view.copy_from_tight(&picture).unwrap();
         }
-        assert_eq!(frame.map_read(Duration::ZERO).unwrap().to_tight(), picture);
+        assert_eq!(
+            frame.map_read(Duration::ZERO).unwrap().to_tight().unwrap(),
+            picture
+        );
         for object in frame.buffer().objects() {
             let again = Object::new(object.lend(0).unwrap().try_clone_to_owned().unwrap(), 0).unwrap();
             let other = Buffer::new(
@@ -67,7 +70,7 @@ fn is_coherent(allocator: &dyn Allocator) {
             )
             .unwrap();
             assert_eq!(
-                other.map_read(Duration::ZERO).unwrap().to_tight(),
+                other.map_read(Duration::ZERO).unwrap().to_tight().unwrap(),
                 picture,
                 "seen by others"
             );

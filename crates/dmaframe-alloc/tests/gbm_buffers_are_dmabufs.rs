@@ -61,7 +61,11 @@ fn linear_buffers_hold_pictures() {
         .copy_from_tight(&picture)
         .unwrap();
     assert_eq!(
-        frame.map_read(Duration::from_secs(1)).unwrap().to_tight(),
+        frame
+            .map_read(Duration::from_secs(1))
+            .unwrap()
+            .to_tight()
+            .unwrap(),
         picture
     );
 }

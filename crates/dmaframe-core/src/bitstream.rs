@@ -203,12 +203,12 @@ impl BitstreamView<'_> {
     /// A copy of the bytes.
     ///
     /// # Errors
-    /// None for a view that exists; kept for the day a view can fail late.
+    /// [`Error::NoMemory`].
     pub fn to_vec(&self) -> Result<Vec<u8>, Error> {
         if let Ok(bytes) = self.bytes() {
             return Ok(bytes.to_vec());
         }
-        let mut bytes = self.view.to_tight();
+        let mut bytes = self.view.to_tight()?;
         bytes.truncate(self.len);
         Ok(bytes)
     }

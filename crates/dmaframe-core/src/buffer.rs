@@ -179,6 +179,13 @@ impl Buffer {
         })
     }
 
+    /// The same buffer as part of a pool's generation.
+    #[must_use]
+    pub fn with_generation(mut self, generation: u64) -> Self {
+        self.id.generation = generation;
+        self
+    }
+
     /// The layout.
     #[must_use]
     pub fn layout(&self) -> &Layout {

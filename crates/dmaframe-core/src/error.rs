@@ -85,6 +85,14 @@ pub enum LayoutError {
         /// The plane.
         plane: usize,
     },
+    /// The picture has more bytes than the receiver is willing to take from outside.
+    #[error("the picture has {bytes} bytes; the limit for frames from outside is {limit}")]
+    TooLarge {
+        /// Bytes without padding.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// A row alignment that is not a power of two.
     #[error("row alignment {align} is not a power of two")]
     Alignment {
@@ -204,6 +212,12 @@ pub enum Error {
         /// How many there are.
         limit: usize,
     },
+    /// There is no memory for a copy of this size.
+    #[error("no memory for a copy of {bytes} bytes")]
+    NoMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
     /// An operation this format or object does not support.
     #[error("{operation} is not supported for {object}")]
     Unsupported {
@@ -231,19 +245,21 @@ impl Error {
     }
 }
 
-/// A failed operation that had taken a value gives it back.
+/// A failed operation that had taken a value gives it back. Adapters use it with their own error type.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
-pub struct Rejected<T> {
+pub struct Rejected<T, E: std::error::Error + 'static = Error> {
     /// What the caller had handed over, untouched.
     pub value: T,
     /// Why it was refused.
     #[source]
-    pub error: Error,
+    pub error: E,
 }
 
-impl<T> Rejected<T> {
-    pub(crate) fn new(value: T, error: impl Into<Error>) -> Box<Self> {
+impl<T, E: std::error::Error + 'static> Rejected<T, E> {
+    /// Boxed, so that a `Result` stays small.
+    #[must_use]
+    pub fn new(value: T, error: impl Into<E>) -> Box<Self> {
         Box::new(Self {
             value,
             error: error.into(),

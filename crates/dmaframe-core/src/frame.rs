@@ -227,6 +227,14 @@ impl Frame {
         self.body().content
     }
 
+    /// Says that this is the same picture as another frame's: for producers that copied it.
+    ///
+    /// # Errors
+    /// [`Error::Shared`] once there are clones.
+    pub fn set_content_id(&mut self, id: ContentId) -> Result<(), Error> {
+        self.body_mut().map(|body| body.content = id)
+    }
+
     /// Stable for the memory, whatever picture is in it.
     #[must_use]
     pub fn buffer_id(&self) -> BufferId {
@@ -315,7 +323,7 @@ impl Frame {
     pub fn detach(&self, deadline: impl Into<Deadline>) -> Result<Self, Error> {
         let view = self.map_read(deadline)?;
         let layout = Layout::linear(self.fourcc(), self.layout().size(), 1)?;
-        let buffer = Buffer::from_bytes(view.to_tight().into_boxed_slice(), &layout)?;
+        let buffer = Buffer::from_bytes(view.to_tight()?.into_boxed_slice(), &layout)?;
         drop(view);
         let mut copy = Self::new(
             Arc::new(buffer),
@@ -323,7 +331,7 @@ impl Frame {
             Fence::Signaled,
             Lease::none(),
         )?;
-        copy.body_mut()?.content = self.content_id();
+        copy.set_content_id(self.content_id())?;
         Ok(copy)
     }
 

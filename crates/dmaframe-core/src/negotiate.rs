@@ -315,7 +315,7 @@ pub fn negotiate(producer: &FormatSet, consumer: &FormatSet) -> Result<Offers, B
         .filter(|pair| !cpu || pair.modifier.is_linear())
         .filter(|pair| same_device || !pair.modifier.is_implicit())
         .collect();
-    pairs.sort_by_key(|pair| {
+    pairs.sort_by_cached_key(|pair| {
         let liking = consumer.rank(pair.fourcc);
         (
             liking,

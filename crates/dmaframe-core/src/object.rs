@@ -92,10 +92,13 @@ impl Object {
             reason = "f_type's type differs by target"
         )]
         let magic = magic as u64 & 0xffff_ffff;
+        let mut write_sealed = false;
         let kind = if magic == dmabuf::MAGIC {
             ObjectKind::Dmabuf
         } else {
-            memfd(fd, &stat, index, magic)?;
+            let seals = memfd(fd, &stat, index, magic)?;
+            // Its owner gave writing up, for everybody: a writable mapping would be refused.
+            write_sealed = seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE);
             ObjectKind::Memfd
         };
         let flags = rustix::fs::fcntl_getfl(fd).map_err(Error::os("fcntl(F_GETFL)", "object"))?;
@@ -107,7 +110,7 @@ impl Object {
                 dev: stat.st_dev as u64,
                 ino: stat.st_ino as u64,
             },
-            writable: flags.intersection(OFlags::ACCMODE) == OFlags::RDWR,
+            writable: flags.intersection(OFlags::ACCMODE) == OFlags::RDWR && !write_sealed,
         })
     }
 
@@ -284,7 +287,7 @@ pub struct ObjectProbe {
     pub writable: bool,
 }
 
-fn memfd(fd: BorrowedFd<'_>, stat: &rustix::fs::Stat, index: usize, magic: u64) -> Result<(), Error> {
+fn memfd(fd: BorrowedFd<'_>, stat: &rustix::fs::Stat, index: usize, magic: u64) -> Result<SealFlags, Error> {
     let refused = Error::NotDmabuf { object: index, magic };
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(refused);
@@ -297,7 +300,7 @@ fn memfd(fd: BorrowedFd<'_>, stat: &rustix::fs::Stat, index: usize, magic: u64) 
             seals: seals.bits(),
         });
     }
-    Ok(())
+    Ok(seals)
 }
 
 impl fmt::Debug for Object {

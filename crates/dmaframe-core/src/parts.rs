@@ -53,9 +53,15 @@ pub struct FrameParts {
     pub lease: Lease,
     /// The sender's pool generation, part of the [`BufferId`](crate::BufferId).
     pub generation: u64,
+    /// Most bytes the picture may have without padding: [`FrameParts::LIMIT`] unless the receiver says otherwise. A
+    /// sparse memfd costs its sender nothing, and a copy of it everything.
+    pub limit: u64,
 }
 
 impl FrameParts {
+    /// 2 GiB: a picture of 16384 x 16384 with 8 bytes a pixel.
+    pub const LIMIT: u64 = 1 << 31;
+
     /// Linear parts without objects or planes.
     #[must_use]
     pub fn new(fourcc: Fourcc, size: Size) -> Self {
@@ -69,6 +75,7 @@ impl FrameParts {
             acquire: Fence::Signaled,
             lease: Lease::none(),
             generation: 0,
+            limit: Self::LIMIT,
         }
     }
 
@@ -90,6 +97,13 @@ impl FrameParts {
         }
         let sizes: ArrayVec<u64, MAX_PLANES> = probes.iter().map(|p| p.size).collect();
         let layout = Layout::check(self.fourcc, self.modifier, self.size, &self.planes, &sizes)?;
+        if layout.tight_len() > self.limit {
+            return Err(LayoutError::TooLarge {
+                bytes: layout.tight_len(),
+                limit: self.limit,
+            }
+            .into());
+        }
         if let Some(rect) = self.meta.visible.filter(|rect| !rect.fits(self.size)) {
             return Err(LayoutError::Visible {
                 rect,
@@ -119,6 +133,7 @@ impl TryFrom<FrameParts> for Frame {
             acquire,
             lease,
             generation,
+            limit,
         } = parts;
         let objects = objects
             .into_iter()
@@ -129,7 +144,8 @@ impl TryFrom<FrameParts> for Frame {
         wrapped.map_err(|error| {
             // `check` refuses everything these two can: this only keeps the signature free of panics.
             let mut parts = FrameParts::new(fourcc, size);
-            (parts.modifier, parts.planes, parts.generation) = (modifier, planes, generation);
+            (parts.modifier, parts.planes) = (modifier, planes);
+            (parts.generation, parts.limit) = (generation, limit);
             Rejected::new(parts, error)
         })
     }

@@ -66,8 +66,8 @@ macro_rules! reading {
                 .map(move |row| &row[..len]))
         }
 
-        /// A plane from its first to its last sample, with the padding between rows ([`Plane::stride`]
-        /// (crate::Plane) bytes apart).
+        /// A plane from its first to its last sample, with the padding between rows ([`crate::Plane`]'s `stride` bytes
+        /// apart).
         ///
         /// # Errors
         /// As [`Self::row`].
@@ -107,12 +107,18 @@ macro_rules! reading {
         }
 
         /// [`Self::copy_tight`] into a new vector.
-        #[must_use]
-        pub fn to_tight(&self) -> Vec<u8> {
-            let mut bytes = vec![0; usize::try_from(self.layout().tight_len()).unwrap_or(0)];
-            // A validated layout's picture fits its memory, and the vector was made to fit the picture.
-            let _ = self.copy_tight(&mut bytes);
+        ///
+        /// # Errors
+        /// [`Error::NoMemory`] when there is none for a picture of this size.
+        pub fn to_tight(&self) -> Result<Vec<u8>, Error> {
+            let needed = usize::try_from(self.layout().tight_len()).unwrap_or(usize::MAX);
+            let mut bytes = Vec::new();
             bytes
+                .try_reserve_exact(needed)
+                .map_err(|_| Error::NoMemory { bytes: needed })?;
+            bytes.resize(needed, 0);
+            self.copy_tight(&mut bytes)?;
+            Ok(bytes)
         }
     };
 }
@@ -138,20 +144,24 @@ impl<'a> WriteView<'a> {
             });
         }
         let inner = View::begin(frame, Access::Write, deadline)?;
-        if !inner.has_slices() {
-            return Err(Error::Shared {
-                reason: "its descriptor has been lent",
-            });
-        }
         Ok(Self { inner })
     }
 
     reading!();
 
+    /// Writes the front of `from` as one row's samples; also into memory whose descriptor has been lent, where rows
+    /// cannot be borrowed.
+    ///
+    /// # Errors
+    /// [`Error::TooSmall`], [`Error::OutOfRange`].
+    pub fn write_row(&mut self, plane: usize, row: u32, from: &[u8]) -> Result<(), Error> {
+        self.inner.write(plane, row, from)
+    }
+
     /// The samples of one row, to write.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`].
+    /// [`Error::OutOfRange`]; [`Error::Foreign`] once the descriptor has been lent ([`Self::write_row`] still works).
     pub fn row_mut(&mut self, plane: usize, row: u32) -> Result<&mut [u8], Error> {
         let at = self.inner.row(plane, row)?;
         self.inner.slice_mut(at)
@@ -181,10 +191,10 @@ impl<'a> WriteView<'a> {
         }
         let mut rest = from;
         for plane in 0..self.layout().planes().len() {
+            let len = self.layout().row_bytes(plane);
             for row in 0..self.layout().rows(plane) {
-                let to = self.row_mut(plane, row)?;
-                let (now, later) = rest.split_at(to.len());
-                to.copy_from_slice(now);
+                let (now, later) = rest.split_at(len);
+                self.inner.write(plane, row, now)?;
                 rest = later;
             }
         }

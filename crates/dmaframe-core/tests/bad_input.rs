@@ -48,7 +48,7 @@ fn refusal(parts: FrameParts) -> Error {
 fn good_parts_are_accepted_so_that_the_refusals_below_mean_something() {
     let frame = Frame::try_from(nv12(vec![sealed()])).unwrap();
     assert_eq!(
-        frame.map_read(Duration::ZERO).unwrap().to_tight().len(),
+        frame.map_read(Duration::ZERO).unwrap().to_tight().unwrap().len(),
         LEN as usize
     );
 }
@@ -81,7 +81,7 @@ fn an_accepted_memfd_can_no_longer_be_truncated_under_a_reader() {
     let frame = Frame::try_from(nv12(vec![memory.try_clone().unwrap().into()])).unwrap();
     let view = frame.map_read(Duration::ZERO).unwrap();
     assert!(memory.set_len(0).is_err(), "the seal forbids it");
-    assert_eq!(view.to_tight().len(), LEN as usize);
+    assert_eq!(view.to_tight().unwrap().len(), LEN as usize);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_dmabuf_can_not_be_truncated_either() {
     let frame = Frame::try_from(nv12(vec![fd])).unwrap();
     assert!(rustix::fs::ftruncate(copy, 0).is_err());
     assert_eq!(
-        frame.map_read(Duration::ZERO).unwrap().to_tight().len(),
+        frame.map_read(Duration::ZERO).unwrap().to_tight().unwrap().len(),
         LEN as usize
     );
 }
@@ -373,4 +373,43 @@ fn a_closed_descriptor_is_an_error_and_no_panic() {
             ..
         })
     ));
+}
+
+#[test]
+fn a_huge_sparse_memfd_costs_its_sender_nothing_and_us_nothing_either() {
+    let claim = |limit| {
+        let mut parts = FrameParts::new(Fourcc::R8, Size::new(1 << 22, 1 << 20));
+        parts.objects.push(memfd(1 << 42, true).unwrap().into());
+        parts.planes.push(plane(0, 0, 1 << 22));
+        parts.limit = limit;
+        parts
+    };
+    let (bytes, limit) = (1 << 42, FrameParts::LIMIT);
+    assert_eq!(
+        refusal(claim(limit)),
+        Error::Layout(LayoutError::TooLarge { bytes, limit })
+    );
+    // Who lifts the limit still gets an error and no abort.
+    let frame = Frame::try_from(claim(u64::MAX)).unwrap();
+    match frame.detach(Duration::ZERO) {
+        Err(Error::NoMemory { bytes }) => assert_eq!(bytes, 1 << 42),
+        Err(Error::Os { call: "mmap", .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_memfd_its_owner_sealed_against_writing_is_read_and_never_written() {
+    let memory = memfd(LEN, true).unwrap();
+    rustix::io::write(&memory, &[3; 64]).unwrap();
+    rustix::fs::fcntl_add_seals(&memory, rustix::fs::SealFlags::FUTURE_WRITE).unwrap();
+    let frame = Frame::try_from(nv12(vec![memory.into()])).unwrap();
+    assert!(!frame.buffer().objects()[0].is_writable());
+    let mut row = [0; 64];
+    frame
+        .map_read(Duration::ZERO)
+        .unwrap()
+        .copy_row(0, 0, &mut row)
+        .unwrap();
+    assert_eq!(row, [3; 64]);
 }

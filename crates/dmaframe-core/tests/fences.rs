@@ -61,6 +61,7 @@ fn map_read_times_out_on_a_pending_fence_with_the_frame_intact_and_succeeds_afte
             .map_read(Duration::from_millis(50))
             .unwrap()
             .to_tight()
+            .unwrap()
             .len(),
         64 * 48
     );

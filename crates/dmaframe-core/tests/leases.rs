@@ -275,7 +275,7 @@ fn a_lent_descriptor_turns_slices_into_copies_and_a_live_slice_keeps_it_home() {
     assert!(dmabuf.lend(0).is_ok());
     let view = frame.map_read(Duration::ZERO).unwrap();
     assert_eq!(view.row(0, 0), Err(Error::Foreign { object: 0 }));
-    assert_eq!(view.to_tight().len(), 64 * 48);
+    assert_eq!(view.to_tight().unwrap().len(), 64 * 48);
     assert!(matches!(
         dmabuf.lend(1),
         Err(Error::OutOfRange {
@@ -284,6 +284,39 @@ fn a_lent_descriptor_turns_slices_into_copies_and_a_live_slice_keeps_it_home() {
             limit: 1
         })
     ));
+}
+
+#[test]
+fn a_lent_slot_can_still_be_written_row_by_row() {
+    let fd = udmabuf(&need!(Device::Udmabuf), 4096).unwrap();
+    let objects = [Arc::new(Object::new(fd, 0).unwrap())];
+    let planes = layout().planes().to_vec();
+    let (linear, size) = (dmaframe_core::Modifier::LINEAR, layout().size());
+    // SAFETY: the udmabuf was just made; nobody else has it.
+    let buffer =
+        unsafe { dmaframe_core::raw::private_buffer(Fourcc::NV12, linear, size, objects, &planes, 0) };
+    let mut frame = Frame::new(
+        Arc::new(buffer.unwrap()),
+        FrameMeta::default(),
+        Fence::Signaled,
+        Lease::none(),
+    )
+    .unwrap();
+    frame.as_dmabuf().unwrap().lend(0).unwrap();
+    let picture: Vec<u8> = (0..64 * 48).map(|i| (i % 251) as u8).collect();
+    let mut view = frame.map_write(Duration::ZERO).unwrap();
+    assert!(matches!(view.row_mut(0, 0), Err(Error::Foreign { object: 0 })));
+    view.copy_from_tight(&picture).unwrap();
+    view.write_row(0, 31, &[9; 64]).unwrap();
+    assert!(matches!(
+        view.write_row(0, 31, &[9; 63]),
+        Err(Error::TooSmall { needed: 64, .. })
+    ));
+    drop(view);
+    let seen = frame.map_read(Duration::ZERO).unwrap().to_tight().unwrap();
+    assert_eq!(seen[..64 * 31], picture[..64 * 31]);
+    assert_eq!(seen[64 * 31..64 * 32], [9; 64]);
+    assert_eq!(seen[64 * 32..], picture[64 * 32..]);
 }
 
 #[test]
@@ -317,5 +350,8 @@ fn planes_are_disjoint_by_identity_and_not_by_descriptor() {
         same.as_dmabuf().unwrap().objects()[0].exporter().as_deref(),
         Some("udmabuf")
     );
-    assert_eq!(apart.map_read(Duration::ZERO).unwrap().to_tight().len(), 64 * 48);
+    assert_eq!(
+        apart.map_read(Duration::ZERO).unwrap().to_tight().unwrap().len(),
+        64 * 48
+    );
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use dmaframe::alloc::{Chain, FramePool, Request};
 use dmaframe::negotiate::Usage;
 use dmaframe::report::Hop;
@@ -38,8 +38,7 @@ impl TestSource {
         let pool = FramePool::builder(request)
             .slots(4)
             .allocator(Chain::standard())
-            .build();
-        let pool = pool.map_err(|rejected| anyhow!(rejected.error))?;
+            .build()?;
         let hop = Hop::new(format!("test picture({})", memory(&pool)));
         Ok(Self {
             pool,

@@ -80,7 +80,7 @@ impl PoolBuilder {
                 allocator: Mutex::new(self.allocator),
                 config: self.config,
             }),
-            Err(error) => Err(Box::new(Rejected { value: self, error })),
+            Err(error) => Err(Rejected::new(self, error)),
         }
     }
 

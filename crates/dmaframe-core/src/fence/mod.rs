@@ -115,6 +115,13 @@ impl Fence {
     }
 
     fn merged_with(&self, other: &Self) -> Result<Merged, Error> {
+        // The common case, a frame nobody works on any more, reads no clock and makes no call.
+        if self.is_trivial() {
+            return Ok(Merged::Second);
+        }
+        if other.is_trivial() {
+            return Ok(Merged::First);
+        }
         match (self.wait(Deadline::now())?, other.wait(Deadline::now())?) {
             (Waited::TimedOut, Waited::TimedOut) => {}
             (Waited::TimedOut, _) => return Ok(Merged::First),

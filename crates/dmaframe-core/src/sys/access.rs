@@ -174,6 +174,27 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Writes one row's samples, with or without slices; for a view made with [`Access::Write`].
+    pub(crate) fn write(&mut self, plane: usize, row: u32, from: &[u8]) -> Result<(), Error> {
+        let (object, offset, len) = self.row(plane, row)?;
+        let found = from.len();
+        let from = from.get(..len).ok_or(Error::TooSmall {
+            what: "row source",
+            found,
+            needed: len,
+        })?;
+        if self.slices {
+            self.slice_mut((object, offset, len))?.copy_from_slice(from);
+        } else if self.access != Access::Write || !self.memory[object].copy_in(offset, from) {
+            return Err(Error::OutOfRange {
+                what: "byte",
+                index: offset + len,
+                limit: self.memory[object].len(),
+            });
+        }
+        Ok(())
+    }
+
     pub(crate) fn planes_mut(&mut self) -> Result<ArrayVec<&mut [u8], MAX_PLANES>, Error> {
         let count = self.layout.planes().len();
         let mut spans = ArrayVec::<_, MAX_PLANES>::new();

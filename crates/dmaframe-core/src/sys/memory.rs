@@ -132,6 +132,44 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// The mirror of [`Memory::copy_out`]: writes while others may be reading, every store atomic. Returns `false`,
+    /// having written nothing, when the range is not inside or the memory is read-only.
+    pub(crate) fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
+        if !self.writable || offset.checked_add(from.len()).is_none_or(|end| end > self.len) {
+            return false;
+        }
+        const WORD: usize = size_of::<usize>();
+        // SAFETY: `offset` is at most `len` (just checked).
+        let mut to = unsafe { self.start.as_ptr().add(offset) };
+        let (head, rest) = from.split_at(to.align_offset(WORD).min(from.len()));
+        let words = rest.chunks_exact(WORD);
+        let tail = words.remainder();
+        for byte in head {
+            // SAFETY: inside the checked range; a byte has no alignment.
+            unsafe { AtomicU8::from_ptr(to) }.store(*byte, Ordering::Relaxed);
+            // SAFETY: at most one past the checked range.
+            to = unsafe { to.add(1) };
+        }
+        for word in words {
+            let mut value = [0; WORD];
+            value.copy_from_slice(word);
+            // SAFETY: inside the checked range, and aligned since the head was peeled off.
+            #[allow(clippy::cast_ptr_alignment, reason = "aligned by the head loop")]
+            unsafe { AtomicUsize::from_ptr(to.cast()) }.store(usize::from_ne_bytes(value), Ordering::Relaxed);
+            // SAFETY: at most one past the checked range.
+            to = unsafe { to.add(WORD) };
+        }
+        for byte in tail {
+            // SAFETY: inside the checked range.
+            unsafe { AtomicU8::from_ptr(to) }.store(*byte, Ordering::Relaxed);
+            // SAFETY: at most one past the checked range.
+            to = unsafe { to.add(1) };
+        }
+        true
+    }
+}
+
 impl Drop for Memory {
     fn drop(&mut self) {
         match self.kind {
@@ -160,6 +198,19 @@ mod tests {
                 assert!(out.iter().enumerate().all(|(i, b)| *b == (offset + i) as u8));
             }
         }
+        for offset in 0..20 {
+            for len in 0..40 {
+                let target = Memory::owned(vec![0xff; 64].into());
+                let bytes: Vec<u8> = (0..len).collect();
+                assert!(target.copy_in(offset, &bytes));
+                let mut out = [0; 64];
+                assert!(target.copy_out(0, &mut out));
+                let end = offset + usize::from(len);
+                assert!(out[..offset].iter().chain(&out[end..]).all(|b| *b == 0xff));
+                assert_eq!(out[offset..end], bytes);
+            }
+        }
+        assert!(!memory.copy_in(60, &[0; 5]));
         assert!(!memory.copy_out(60, &mut [0; 5]));
         assert!(!memory.copy_out(usize::MAX, &mut [0; 5]));
     }

@@ -86,7 +86,7 @@ pub(crate) fn read_picture(path: &Path, format: &Format) -> Vec<u8> {
 
 /// The pixels without padding.
 pub(crate) fn pixels(frame: &Frame) -> Vec<u8> {
-    frame.map_read(PATIENCE).unwrap().to_tight()
+    frame.map_read(PATIENCE).unwrap().to_tight().unwrap()
 }
 
 /// Where the memory to import comes from.
