@@ -64,6 +64,16 @@ pub(crate) fn metadata() -> Result<Value> {
     serde_json::from_str(&text).context("cargo metadata said something strange")
 }
 
+/// The workspace's packages that have a library.
+pub(crate) fn libraries() -> Result<Vec<String>> {
+    let metadata = metadata()?;
+    let has_library = |package: &&Value| {
+        list(&package["targets"]).any(|target| list(&target["kind"]).any(|kind| kind == "lib"))
+    };
+    let packages = list(&metadata["packages"]).filter(has_library);
+    Ok(packages.map(|package| text(package, "name").to_owned()).collect())
+}
+
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }

@@ -224,10 +224,15 @@ fn doctests(args: &TestArgs, features: &build::Features) -> Result<Outcome> {
         .args(["test", "--doc", "--no-fail-fast"])
         .args(features.arguments())
         .current_dir(build::workspace()?);
-    if args.packages.is_empty() {
-        command.arg("--workspace");
+    // cargo refuses a package without a library here instead of passing it over.
+    let libraries = build::libraries()?;
+    let asked = |name: &String| args.packages.is_empty() || args.packages.contains(name);
+    let wanted: Vec<_> = libraries.into_iter().filter(asked).collect();
+    if wanted.is_empty() {
+        command = Command::new("true");
+        return run(command, "no library, so no examples in its documentation");
     }
-    args.packages.iter().for_each(|p| {
+    wanted.iter().for_each(|p| {
         command.args(["--package", p]);
     });
     if args.release {
