@@ -144,7 +144,8 @@ impl OpenOptions {
     /// [`Error::Loader`] without a Vulkan loader, [`Error::NoDevice`] without a device that fits,
     /// [`Error::Unsupported`] when it is older than Vulkan 1.1 or the validation layer is missing, [`Error::Vk`].
     pub fn open(&self) -> Result<Gpu, Error> {
-        let opened = loader::Opened::instance(self.loader.as_deref(), self.log.clone())?;
+        let wanted = Self::wanted(self.node, self.name.as_deref());
+        let opened = loader::Opened::instance(self.loader.as_deref(), self.log.clone(), &wanted)?;
         let chosen = loader::choose(&opened, self.node, self.name.as_deref())?;
         let context = loader::finish(opened, chosen, &self.without)?;
         Ok(Gpu(Arc::new(context)))

@@ -140,12 +140,14 @@ impl Queue {
         deadline: impl Into<Deadline>,
         record: impl FnOnce(&mut Commands<'_>) -> Result<(), Error>,
     ) -> Result<Submission, Error> {
-        let mut slot = self.slot(deadline.into())?;
-        let recorded = slot.commands.begin().and_then(|()| {
-            let mut commands = Commands::new(self, &mut slot);
-            record(&mut commands)?;
-            commands.finish()
-        });
+        let mut recording = Recording {
+            queue: self,
+            slot: Some(self.slot(deadline.into())?),
+        };
+        let recorded = recording.record(record);
+        let Some(mut slot) = recording.slot.take() else {
+            unreachable!("only drop takes it out before");
+        };
         let mut state = self.state();
         let serial = state.last + 1;
         let submitted = recorded.and_then(|()| {
@@ -169,13 +171,8 @@ impl Queue {
                 })
             }
             Err(error) => {
-                // Semaphores that got a fence must not be used again before somebody waited for it: they go.
-                slot.waits.clear();
-                slot.signal = None;
-                let holds = std::mem::take(&mut slot.holds);
-                state.free.push(slot);
                 drop(state);
-                drop(holds);
+                self.abandon(slot);
                 Err(error)
             }
         }
@@ -241,6 +238,15 @@ impl Queue {
         }
     }
 
+    /// Back to the free ones without having been submitted.
+    fn abandon(&self, mut slot: Slot) {
+        // Semaphores that got a fence must not be used again before somebody waited for it: they go.
+        slot.waits.clear();
+        slot.signal = None;
+        slot.holds.clear();
+        self.state().free.push(slot);
+    }
+
     /// The device's counter, after letting go of what is done.
     fn retire(&self) -> Result<u64, Error> {
         let value = self.0.timeline.value();
@@ -276,6 +282,30 @@ fn pop_done(busy: &mut VecDeque<Slot>, done: u64) -> Option<Slot> {
         busy.pop_front()
     } else {
         None
+    }
+}
+
+/// A slot between taking and submitting; a panic in the caller's code does not lose it.
+struct Recording<'a> {
+    queue: &'a Queue,
+    slot: Option<Slot>,
+}
+
+impl Recording<'_> {
+    fn record(&mut self, record: impl FnOnce(&mut Commands<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let Some(slot) = &mut self.slot else { return Ok(()) };
+        slot.commands.begin()?;
+        let mut commands = Commands::new(self.queue, slot);
+        record(&mut commands)?;
+        commands.finish()
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.queue.abandon(slot);
+        }
     }
 }
 

@@ -285,3 +285,58 @@ fn work_that_could_not_be_recorded_gives_everything_back() {
     drop((importer, back));
     bench.done(&[]);
 }
+
+#[test]
+fn a_panic_while_recording_loses_no_slot() {
+    let Some(bench) = open(&OpenOptions::new()) else {
+        return;
+    };
+    for _ in 0..40 {
+        let queue = bench.queue.clone();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _ = queue.submit(Duration::from_millis(100), |_| panic!("meant to"));
+        }));
+        assert!(panicked.is_err());
+    }
+    let work = bench
+        .queue
+        .submit(Duration::from_millis(500), |_| Ok(()))
+        .unwrap();
+    assert!(work.wait(common::SOON).unwrap().is_signaled());
+    drop(work);
+    bench.done(&[]);
+}
+
+#[test]
+fn many_submissions_in_flight_wait_for_a_free_slot_until_the_deadline() {
+    let udmabuf = need!(Device::Udmabuf);
+    let sw_sync = need!(Device::SwSync);
+    let Some(bench) = dmabuf_bench() else { return };
+    let timeline = SwSync::open(&sw_sync).unwrap();
+    let (frame, _camera) = shared_frame(&udmabuf, fence(&timeline));
+    let works: Vec<_> = (0..16)
+        .map(|_| {
+            bench
+                .queue
+                .submit(common::SOON, |commands| commands.reads(&frame))
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(bench.queue.in_flight(), 16);
+    let begin = Instant::now();
+    let late = bench
+        .queue
+        .submit(Duration::from_millis(50), |commands| commands.reads(&frame));
+    assert!(
+        matches!(late, Err(dmaframe_vulkan::Error::Timeout { .. })),
+        "{late:?}"
+    );
+    assert!(begin.elapsed() >= Duration::from_millis(50));
+    timeline.advance(1).unwrap();
+    for work in works {
+        assert!(work.wait(common::SOON).unwrap().is_signaled());
+    }
+    assert_eq!(bench.queue.in_flight(), 0);
+    drop(frame);
+    bench.done(&[]);
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use ash::vk;
-use dmaframe_core::{Access, Buffer as FrameBuffer, Layout};
+use dmaframe_core::{Access, Buffer as FrameBuffer, DeviceClaim, Frame, Layout};
 
 use super::barriers::{Barriers, of_buffer};
 use crate::error::{Refusal, Route};
@@ -55,7 +55,34 @@ pub struct BufferImport {
 }
 
 impl BufferImport {
-    pub(crate) fn of_dmabuf(
+    /// A linear dma-buf frame, for reading. Without a cache: [`Importer::buffer`](crate::Importer::buffer) has one.
+    ///
+    /// `usage` must only read, since views of the frame rely on that. Does not block; does not wait for fences.
+    ///
+    /// # Errors
+    /// Why the route does not take the frame.
+    pub fn from_dmabuf(gpu: &Gpu, frame: &Frame, usage: vk::BufferUsageFlags) -> Result<Self, Refusal> {
+        Self::of_dmabuf(gpu, frame.buffer(), usage, Access::Read)
+    }
+
+    /// The pages of a CPU frame (a memfd's, or bytes that are whole pages), for reading.
+    ///
+    /// # Errors
+    /// Why the route does not take the frame.
+    pub fn from_pages(gpu: &Gpu, frame: &Frame, usage: vk::BufferUsageFlags) -> Result<Self, Refusal> {
+        Self::of_host(gpu, frame, usage)
+    }
+
+    /// A linear dma-buf that the device is about to write. From here on CPU views of its frames copy rows out
+    /// ([`Object::lend`](dmaframe_core::Object::lend)).
+    ///
+    /// # Errors
+    /// Why the route does not take the buffer.
+    pub fn for_writing(gpu: &Gpu, claim: &DeviceClaim, usage: vk::BufferUsageFlags) -> Result<Self, Refusal> {
+        Self::of_dmabuf(gpu, claim.buffer(), usage, Access::Write)
+    }
+
+    fn of_dmabuf(
         gpu: &Gpu,
         frame: &Arc<FrameBuffer>,
         usage: vk::BufferUsageFlags,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrayvec::ArrayVec;
 use ash::{ext, vk};
-use dmaframe_core::{Access, Buffer as FrameBuffer, Layout};
+use dmaframe_core::{Access, Buffer as FrameBuffer, DeviceClaim, Frame, Layout};
 
 use super::barriers::{Barriers, of_image};
 use crate::error::{Refusal, Route};
@@ -103,14 +103,49 @@ pub struct ImageImport {
 
 /// What an import as images needs to know besides the frame.
 #[derive(Clone, Copy)]
-pub(crate) struct Want {
-    pub(crate) usage: vk::ImageUsageFlags,
-    pub(crate) access: Access,
-    pub(crate) multi_planar: bool,
+struct Want {
+    usage: vk::ImageUsageFlags,
+    access: Access,
+    multi_planar: bool,
 }
 
 impl ImageImport {
-    pub(crate) fn new(gpu: &Gpu, frame: &Arc<FrameBuffer>, want: Want) -> Result<Self, Refusal> {
+    /// A dma-buf frame, for reading: an image for each plane ([`Route::Image`]), or one for all of them
+    /// ([`Route::MultiPlanarImage`]). Without a cache: [`Importer`](crate::Importer) has one.
+    ///
+    /// `usage` must only read, since views of the frame rely on that. Does not block; does not wait for fences.
+    ///
+    /// # Errors
+    /// Why the route does not take the frame.
+    pub fn from_dmabuf(
+        gpu: &Gpu,
+        frame: &Frame,
+        usage: vk::ImageUsageFlags,
+        route: Route,
+    ) -> Result<Self, Refusal> {
+        let want = Want {
+            usage,
+            access: Access::Read,
+            multi_planar: route == Route::MultiPlanarImage,
+        };
+        Self::new(gpu, frame.buffer(), want)
+    }
+
+    /// A dma-buf that the device is about to render into. From here on CPU views of its frames copy rows out
+    /// ([`Object::lend`](dmaframe_core::Object::lend)).
+    ///
+    /// # Errors
+    /// Why the route does not take the buffer.
+    pub fn for_writing(gpu: &Gpu, claim: &DeviceClaim, usage: vk::ImageUsageFlags) -> Result<Self, Refusal> {
+        let want = Want {
+            usage,
+            access: Access::Write,
+            multi_planar: false,
+        };
+        Self::new(gpu, claim.buffer(), want)
+    }
+
+    fn new(gpu: &Gpu, frame: &Arc<FrameBuffer>, want: Want) -> Result<Self, Refusal> {
         if !frame.is_dmabuf() {
             return Err(Refusal::NotDmabuf);
         }

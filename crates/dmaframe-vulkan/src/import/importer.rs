@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ash::vk;
-use dmaframe_core::{Access, DeviceClaim, Frame};
+use dmaframe_core::{DeviceClaim, Frame};
 
 use super::buffer::BufferImport;
-use super::image::{ImageImport, Want};
+use super::image::ImageImport;
 use crate::cache::{CacheStats, ImportCache};
 use crate::error::{Error, Refusal, Route};
 use crate::gpu::Gpu;
@@ -135,9 +135,7 @@ impl Importer {
     /// # Errors
     /// [`Error::Refused`] with the reason, [`Error::DeviceLost`].
     pub fn buffer(&self, frame: &Frame) -> Result<Held<BufferImport>, Error> {
-        self.buffers_by(frame, Route::Buffer, |gpu, frame, usage| {
-            BufferImport::of_dmabuf(gpu, frame.buffer(), usage, Access::Read)
-        })
+        self.buffers_by(frame, Route::Buffer, BufferImport::from_dmabuf)
     }
 
     /// The pages of a CPU frame (a memfd's, or bytes that are whole pages) as buffers.
@@ -145,7 +143,7 @@ impl Importer {
     /// # Errors
     /// As [`Self::buffer`].
     pub fn host_pointer(&self, frame: &Frame) -> Result<Held<BufferImport>, Error> {
-        self.buffers_by(frame, Route::HostPointer, BufferImport::of_host)
+        self.buffers_by(frame, Route::HostPointer, BufferImport::from_pages)
     }
 
     /// A dma-buf frame as images, one for each plane (R8 and RG8 for NV12).
@@ -196,7 +194,7 @@ impl Importer {
         usage: vk::BufferUsageFlags,
     ) -> Result<Arc<BufferImport>, Error> {
         self.check(Route::Buffer)
-            .and_then(|()| BufferImport::of_dmabuf(&self.gpu, claim.buffer(), usage, Access::Write))
+            .and_then(|()| BufferImport::for_writing(&self.gpu, claim, usage))
             .map(Arc::new)
             .map_err(Error::refused(Route::Buffer))
     }
@@ -210,13 +208,8 @@ impl Importer {
         claim: &DeviceClaim,
         usage: vk::ImageUsageFlags,
     ) -> Result<Arc<ImageImport>, Error> {
-        let want = Want {
-            usage,
-            access: Access::Write,
-            multi_planar: false,
-        };
         self.check(Route::Image)
-            .and_then(|()| ImageImport::new(&self.gpu, claim.buffer(), want))
+            .and_then(|()| ImageImport::for_writing(&self.gpu, claim, usage))
             .map(Arc::new)
             .map_err(Error::refused(Route::Image))
     }
@@ -254,12 +247,9 @@ impl Importer {
                 frame: frame.clone(),
             });
         }
-        let want = Want {
-            usage: self.options.image_usage,
-            access: Access::Read,
-            multi_planar: route == Route::MultiPlanarImage,
-        };
-        let import = Arc::new(ImageImport::new(&self.gpu, frame.buffer(), want).map_err(&refused)?);
+        let import = Arc::new(
+            ImageImport::from_dmabuf(&self.gpu, frame, self.options.image_usage, route).map_err(&refused)?,
+        );
         self.cache()
             .insert(frame.buffer(), route, Kept::Image(Arc::clone(&import)));
         Ok(Held {

@@ -31,7 +31,12 @@ pub(crate) struct Candidate {
 const LAYER: &CStr = c"VK_LAYER_KHRONOS_validation";
 
 impl Opened {
-    pub(crate) fn instance(loader: Option<&Path>, log: Option<Arc<ValidationLog>>) -> Result<Self, Error> {
+    /// `wanted` is what the caller looks for, should there be no driver at all.
+    pub(crate) fn instance(
+        loader: Option<&Path>,
+        log: Option<Arc<ValidationLog>>,
+        wanted: &str,
+    ) -> Result<Self, Error> {
         let entry = match loader {
             // SAFETY: running the initialisers of a Vulkan loader the caller named is what loading one means.
             Some(path) => unsafe { ash::Entry::load_from(path) },
@@ -72,7 +77,7 @@ impl Opened {
         let instance = unsafe { entry.create_instance(&info, None) }.map_err(|result| match result {
             vk::Result::ERROR_INCOMPATIBLE_DRIVER => Error::NoDevice {
                 found: "no driver".into(),
-                wanted: "any".into(),
+                wanted: wanted.into(),
             },
             vk::Result::ERROR_LAYER_NOT_PRESENT => Error::Unsupported {
                 what: "VK_LAYER_KHRONOS_validation",
