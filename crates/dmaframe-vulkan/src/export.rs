@@ -125,7 +125,9 @@ fn make_image(
     let tiling = match &choice {
         Some(list) if list.is_empty() => return Err(not_listed(())),
         Some(list) => Tiling::OneOf(list),
-        None if wanted.contains(&Modifier::LINEAR) => Tiling::Linear,
+        None if wanted.contains(&Modifier::LINEAR) && can_be(gpu, format, None, size, usage) => {
+            Tiling::Linear
+        }
         None => return Err(not_listed(())),
     };
     let (width, height) = (size.width, size.height);
@@ -193,27 +195,28 @@ fn modifiers(
         return None;
     }
     let listed = query::modifiers(&context.instance, context.physical, format);
-    let fits = |modifier: u64| {
-        let none = vk::ImageCreateFlags::empty();
-        let limits = query::image_limits(
-            &context.instance,
-            context.physical,
-            format,
-            Some(modifier),
-            usage,
-            none,
-        );
-        limits.ok().flatten().is_some_and(|found| {
-            found
-                .external
-                .contains(vk::ExternalMemoryFeatureFlags::EXPORTABLE)
-                && found.max.width >= size.width
-                && found.max.height >= size.height
-        })
-    };
     let both = listed
         .iter()
         .map(|e| e.modifier)
-        .filter(|m| wanted.contains(&Modifier(*m)) && fits(*m));
+        .filter(|m| wanted.contains(&Modifier(*m)) && can_be(gpu, format, Some(*m), size, usage));
     Some(both.collect())
+}
+
+fn can_be(
+    gpu: &Gpu,
+    format: vk::Format,
+    modifier: Option<u64>,
+    size: Size,
+    usage: vk::ImageUsageFlags,
+) -> bool {
+    let context = &gpu.0;
+    let none = vk::ImageCreateFlags::empty();
+    let limits = query::image_limits(&context.instance, context.physical, format, modifier, usage, none);
+    limits.ok().flatten().is_some_and(|found| {
+        found
+            .external
+            .contains(vk::ExternalMemoryFeatureFlags::EXPORTABLE)
+            && found.max.width >= size.width
+            && found.max.height >= size.height
+    })
 }

@@ -24,7 +24,7 @@ fn every_format_is_read_exactly() {
         same(&bench.read(&held), &bytes, info.name);
     }
     drop(importer);
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn sizes_strides_offsets_and_objects_are_followed() {
         }
     }
     drop(importer);
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_heap_buffer_is_read_exactly() {
     let held = importer.buffer(&frame).unwrap();
     same(&bench.read(&held), &bytes, "system heap");
     drop((importer, held));
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -107,5 +107,5 @@ fn a_second_picture_in_the_same_buffer_is_seen_without_a_new_import() {
     assert!(std::sync::Arc::ptr_eq(&import, &held.import));
     same(&bench.read(&held), &second, "second");
     drop((importer, held, import));
-    bench.done(&[]);
+    bench.done();
 }

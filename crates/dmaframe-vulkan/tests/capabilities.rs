@@ -46,7 +46,7 @@ fn the_report_prints_and_negotiates() {
         assert!(negotiate(&screen, &report.sampled()).is_ok());
         assert!(negotiate(&report.rendered(), &screen).is_ok());
     }
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -80,5 +80,5 @@ fn a_devices_queue_has_one_user() {
         return;
     };
     assert!(bench.gpu.queue().is_err());
-    bench.done(&[]);
+    bench.done();
 }

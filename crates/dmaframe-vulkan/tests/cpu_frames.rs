@@ -53,7 +53,7 @@ fn pages_of_a_memfd_are_read_exactly_where_they_are() {
     let held = importer.host_pointer(&frame).unwrap();
     same(&bench.read(&held), &later, "the second picture");
     drop((importer, held));
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn bytes_that_are_no_whole_pages_are_refused() {
         "{refused}"
     );
     drop((importer, frame));
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_upload_is_exact_and_its_ring_is_kept() {
         Err(Error::Unsupported { .. })
     ));
     drop(ring);
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -144,5 +144,5 @@ fn a_readback_is_not_shown_while_the_device_may_write_it() {
     drop(other);
     assert_eq!(back.bytes().unwrap().len(), 64);
     drop(back);
-    bench.done(&[]);
+    bench.done();
 }

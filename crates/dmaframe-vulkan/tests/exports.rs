@@ -2,10 +2,10 @@
 
 mod common;
 
-use ash::vk;
-use common::{LAVAPIPE_MODIFIER, TIGHT, dmabuf_bench, same, udmabuf_frame};
+use ash::{ext, vk};
+use common::{TIGHT, dmabuf_bench, open, same, udmabuf_frame};
 use dmaframe_core::{Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, ObjectKind, Size, next_generation};
-use dmaframe_vulkan::{Importer, Refusal, ash, export};
+use dmaframe_vulkan::{Importer, OpenOptions, Refusal, ash, export};
 
 fn frame_of(buffer: &std::sync::Arc<dmaframe_core::Buffer>) -> Frame {
     Frame::new(
@@ -46,7 +46,7 @@ fn an_exported_buffer_holds_what_was_copied_into_it() {
         same(&bench.read(&again), &bytes, "imported again");
     }
     drop(importer);
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -90,7 +90,53 @@ fn an_exported_image_holds_what_was_rendered_into_it() {
         "{none}"
     );
     drop(slot);
-    bench.done(&LAVAPIPE_MODIFIER);
+    bench.done();
+}
+
+#[test]
+fn without_modifiers_a_linear_image_can_be_exported_and_nothing_else() {
+    let options = OpenOptions::new().without(ext::image_drm_format_modifier::NAME);
+    let Some(bench) = open(&options) else { return };
+    if !bench.gpu.extensions().dmabuf() {
+        dmaframe_testkit::skip("the Vulkan device exports no dma-bufs");
+        return;
+    }
+    let usage = vk::ImageUsageFlags::COLOR_ATTACHMENT | vk::ImageUsageFlags::TRANSFER_DST;
+    let make = |fourcc, size, modifier| {
+        export::image(&bench.gpu, fourcc, size, usage, &[modifier], next_generation())
+    };
+    let slot = make(Fourcc::XRGB8888, Size::new(65, 33), Modifier::LINEAR).unwrap();
+    let work = bench.queue.submit(common::SOON, |commands| {
+        commands.clear(&slot.import, [0.0, 0.0, 1.0, 1.0])
+    });
+    assert!(work.unwrap().wait(common::SOON).unwrap().is_signaled());
+    let seen = frame_of(&slot.buffer)
+        .map_read(common::SOON)
+        .unwrap()
+        .to_tight()
+        .unwrap();
+    same(&seen, &[0xff, 0, 0, 0xff].repeat(65 * 33), "rendered");
+    let huge = Size::new(1 << 20, 1 << 20);
+    for refused in [
+        make(Fourcc::XRGB8888, Size::new(64, 64), Modifier(1)),
+        make(Fourcc::XRGB8888, huge, Modifier::LINEAR),
+        make(Fourcc::NV12, Size::new(64, 64), Modifier::LINEAR),
+        make(Fourcc::YUYV, Size::new(63, 64), Modifier::LINEAR),
+        make(Fourcc::XRGB8888, Size::new(0, 64), Modifier::LINEAR),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(refused.refusal().is_some(), "{refused}");
+    }
+    let refused = export::buffer(
+        &bench.gpu,
+        Fourcc::XRGB8888,
+        huge,
+        vk::BufferUsageFlags::TRANSFER_DST,
+        1,
+    );
+    assert!(refused.unwrap_err().refusal().is_some());
+    drop(slot);
+    bench.done();
 }
 
 #[test]
@@ -130,5 +176,5 @@ fn foreign_memory_is_written_as_target_and_views_copy_it_out() {
     assert!(refused.is_err());
     drop(view);
     drop((importer, held, import));
-    bench.done(&[]);
+    bench.done();
 }

@@ -99,7 +99,7 @@ fn a_pending_acquire_fence_is_waited_for_on_the_gpu() {
     same(back.bytes().unwrap(), &late, "what the late producer wrote");
     drop(camera.join().unwrap());
     drop((importer, held, back, work));
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn an_implicit_fence_is_waited_for_on_the_gpu() {
     assert!(submitted < Duration::from_millis(100) && done >= LATE - Duration::from_millis(20));
     drop(signal.join().unwrap());
     drop((importer, held, back, work));
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_plain_device_waits_on_the_cpu_with_a_deadline() {
         .unwrap();
     assert!(work.wait(common::SOON).unwrap().is_signaled());
     drop((frame, work));
-    bench.done(&[]);
+    bench.done();
 }
 
 /// A slot of a producer in a frame.
@@ -235,7 +235,7 @@ fn a_frame_handed_back_comes_home_with_the_works_fence() {
         "asked again it is the same"
     );
     drop((importer, back, work, returned));
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn an_application_that_only_polls_gets_its_leases_back() {
     }
     assert_eq!(bench.queue.in_flight(), 0);
     drop((importer, back));
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn work_that_could_not_be_recorded_gives_everything_back() {
     drop((held, frame));
     assert!(producer.next().is_some());
     drop((importer, back));
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn a_panic_while_recording_loses_no_slot() {
         .unwrap();
     assert!(work.wait(common::SOON).unwrap().is_signaled());
     drop(work);
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -338,5 +338,26 @@ fn many_submissions_in_flight_wait_for_a_free_slot_until_the_deadline() {
     }
     assert_eq!(bench.queue.in_flight(), 0);
     drop(frame);
-    bench.done(&[]);
+    bench.done();
+}
+
+#[test]
+fn threads_share_a_queue_and_an_importer() {
+    let Some(bench) = dmabuf_bench() else { return };
+    let importer = Importer::new(&bench.gpu);
+    let Some((frame, bytes)) = common::udmabuf_frame(Fourcc::NV12, Size::new(64, 48), TIGHT, 1) else {
+        return;
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let held = importer.buffer(&frame).unwrap();
+                    same(&bench.read(&held), &bytes, "one of four threads");
+                }
+            });
+        }
+    });
+    drop((importer, frame));
+    bench.done();
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use ash::{ext, vk};
-use common::{LAVAPIPE_MODIFIER, Shape, TIGHT, dmabuf_bench, open, same, udmabuf_frame};
+use common::{Shape, TIGHT, dmabuf_bench, open, same, udmabuf_frame};
 use dmaframe_core::{Fourcc, Modifier, Size};
 use dmaframe_vulkan::{Importer, OpenOptions, Refusal, Route, ash};
 
@@ -61,7 +61,7 @@ fn linear_images_are_read_exactly() {
         }
     }
     drop(importer);
-    bench.done(&LAVAPIPE_MODIFIER);
+    bench.done();
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn two_objects_are_two_images() {
     assert_eq!(held.images().len(), 2);
     same(&bench.read_image(&held), &bytes, "NM12");
     drop((importer, held));
-    bench.done(&LAVAPIPE_MODIFIER);
+    bench.done();
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn without_modifiers_the_image_is_as_wide_as_the_stride() {
     let refused = importer.multi_planar_image(&frame);
     assert!(refused.is_err());
     drop((importer, frame));
-    bench.done(&[]);
+    bench.done();
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_multi_planar_image_is_exact_or_refused_with_a_reason() {
         "{refused}"
     );
     drop((importer, odd));
-    bench.done(&LAVAPIPE_MODIFIER);
+    bench.done();
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_render_target_of_foreign_memory_is_written_exactly() {
     let wanted = [0x33, 0, 0xff, 0xff].repeat(640 * 360);
     same(&seen, &wanted, "cleared");
     drop((importer, target));
-    bench.done(&LAVAPIPE_MODIFIER);
+    bench.done();
 }
 
 #[test]
@@ -232,5 +232,5 @@ fn a_modifier_the_driver_does_not_list_is_refused_before_the_driver_says_yes() {
         );
     }
     drop(importer);
-    bench.done(&[]);
+    bench.done();
 }

@@ -52,7 +52,7 @@ fn a_plain_device_reads_buffers_and_linear_images_without_a_validation_error() {
         same(&bench.read_image(&held), &bytes, "linear images, again and again");
     }
     drop((importer, held, frame));
-    bench.done(&[]);
+    bench.done();
 }
 
 /// What a toolkit does: an instance and a device of its own, destroyed by itself.

@@ -407,15 +407,17 @@ fn whole(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<PlaneImage, Refus
     let (width, height) = (layout.size().width, layout.size().height);
     let format = formats::vk_format(layout.fourcc()).ok_or_else(|| no_format(layout, "image"))?;
     let colour = layout.info().planes();
-    let odd = |sub: fn(&dmaframe_core::format::PlaneFormat) -> u8, size: u32| {
-        colour.iter().any(|p| size % u32::from(sub(p).max(1)) != 0)
-    };
-    if colour.len() > 1 && (odd(|p| p.h_sub, width) || odd(|p| p.v_sub, height)) {
+    // Packed 4:2:2 has two pixels in a block; planar formats have them in the sub-sampled planes.
+    let odd = colour.iter().any(|p| {
+        width % (u32::from(p.h_sub.max(1)) * u32::from(p.block_width.max(1))) != 0
+            || height % u32::from(p.v_sub.max(1)) != 0
+    });
+    if odd {
         // VUID-VkImageCreateInfo-format-04712, -04713.
         return Err(Refusal::FormatUnsupported {
             fourcc: layout.fourcc(),
             format,
-            usage: "multi-planar image of an odd size",
+            usage: "sub-sampled image of an odd size",
         });
     }
     let entry = listed(gpu, layout, format, layout.planes().len())?;
@@ -551,7 +553,10 @@ fn plain(gpu: &Gpu, frame: &FrameBuffer, plane: usize, want: Want) -> Result<Pla
         driver,
         frame: u64::from(at.stride),
     };
-    if at.stride % texel != 0 || layout.info().planes()[plane].block_width != 1 {
+    if layout.info().planes()[plane].block_width != 1 {
+        return Err(no_format(layout, "linear image"));
+    }
+    if at.stride % texel != 0 {
         return Err(mismatch(u64::from(at.stride / texel * texel)));
     }
     let padded = at.stride / texel;
