@@ -129,7 +129,7 @@ pub enum Refusal {
     #[error("the device has no {} (not supported, or not enabled when it was opened)", .0.to_string_lossy())]
     ExtensionOff(&'static CStr),
     /// The driver cannot use the format so.
-    #[error("{fourcc} ({format:?}) is not usable as {usage}")]
+    #[error("{}", unusable(*.fourcc, *.format, .usage))]
     FormatUnsupported {
         /// The frame's format.
         fourcc: Fourcc,
@@ -280,6 +280,13 @@ pub enum Error {
         /// Its result.
         result: vk::Result,
     },
+}
+
+fn unusable(fourcc: Fourcc, format: vk::Format, usage: &str) -> String {
+    if format == vk::Format::UNDEFINED {
+        return format!("Vulkan has no format for {fourcc} as {usage}");
+    }
+    format!("{fourcc} ({format:?}) is not usable as {usage}")
 }
 
 fn list(refusals: &[(Route, Refusal)]) -> String {
