@@ -119,7 +119,7 @@ fn run(input: Input) {
 struct Source {
     size: u64,
     seed: Option<u8>,
-    /// Nobody can map it for writing, and kernels before 6.7 not even for reading.
+    /// Kernels before 6.7 do not map it shared at all, not even for reading.
     write_sealed: bool,
 }
 
@@ -132,7 +132,7 @@ impl Source {
         Self {
             size: size.expect("only memfds are accepted here"),
             seed,
-            write_sealed: seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE),
+            write_sealed: seals.contains(SealFlags::WRITE),
         }
     }
 

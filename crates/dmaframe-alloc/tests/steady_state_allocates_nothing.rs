@@ -4,46 +4,13 @@ use std::time::Duration;
 
 use dmaframe_alloc::{FramePool, Memfd, Request};
 use dmaframe_core::{Fourcc, Size, SyncFile};
-use dmaframe_testkit::{Device, SwSync, find};
+use dmaframe_testkit::{CountingAllocator, Device, SwSync, allocated_by, find};
 
-mod sys {
-    //! A counting allocator; `unsafe` is what its trait asks for.
-
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    pub(crate) static COUNT: AtomicU64 = AtomicU64::new(0);
-
-    struct Counting;
-
-    #[global_allocator]
-    static ALLOCATOR: Counting = Counting;
-
-    // SAFETY: every call goes on to the system's allocator as it came.
-    unsafe impl GlobalAlloc for Counting {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            COUNT.fetch_add(1, Ordering::Relaxed);
-            // SAFETY: the caller's promise is the system allocator's.
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-            // SAFETY: the caller's promise is the system allocator's.
-            unsafe { System.dealloc(start, layout) }
-        }
-
-        unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-            COUNT.fetch_add(1, Ordering::Relaxed);
-            // SAFETY: the caller's promise is the system allocator's.
-            unsafe { System.realloc(start, layout, size) }
-        }
-    }
-}
+#[global_allocator]
+static COUNTING: CountingAllocator = CountingAllocator;
 
 fn allocations(work: impl FnOnce()) -> u64 {
-    let before = sys::COUNT.load(std::sync::atomic::Ordering::Relaxed);
-    work();
-    sys::COUNT.load(std::sync::atomic::Ordering::Relaxed) - before
+    allocated_by(work).1.calls
 }
 
 // One test, since tests of one binary run at the same time.

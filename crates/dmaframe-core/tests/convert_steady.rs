@@ -2,36 +2,15 @@
 //! the counting allocator is global.
 #![cfg(feature = "convert")]
 
-use std::alloc::{GlobalAlloc, Layout as AllocLayout, System};
-use std::cell::Cell;
 use std::time::Instant;
 
 use dmaframe_core::convert::{Assume, Converter};
 use dmaframe_core::format::Model;
 use dmaframe_core::{ColorInfo, Deadline, Fourcc, Frame, FrameMeta, FrameParts, Layout, Orientation, Size};
-
-struct Counting;
-
-thread_local! {
-    static BYTES: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system allocator unchanged; only a counter is added.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: AllocLayout) -> *mut u8 {
-        let _ = BYTES.try_with(|bytes| bytes.set(bytes.get() + layout.size()));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: AllocLayout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
+use dmaframe_testkit::{CountingAllocator, allocated_by};
 
 #[global_allocator]
-static GLOBAL: Counting = Counting;
+static COUNTING: CountingAllocator = CountingAllocator;
 
 fn source(fourcc: Fourcc, size: Size, turn: usize) -> Frame {
     let layout = Layout::linear(fourcc, size, 64).unwrap();
@@ -95,9 +74,8 @@ fn after_the_first_frame_nothing_is_allocated() {
                 let mut out = target(to, Converter::size(&frame));
                 let mut run = || converter.to_frame(&frame, &mut out, Deadline::NEVER).unwrap();
                 run();
-                let before = BYTES.get();
-                run();
-                assert_eq!(BYTES.get() - before, 0, "bytes for the second {fourcc} to {to}");
+                let (_, allocated) = allocated_by(run);
+                assert_eq!(allocated.bytes, 0, "bytes for the second {fourcc} to {to}");
             }
         }
     }

@@ -1,33 +1,13 @@
 //! A steady stream allocates nothing. In a binary of its own, since the counting allocator is global.
 
-use std::alloc::{GlobalAlloc, Layout as AllocLayout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dmaframe_core::{Buffer, Clock, Fence, Fourcc, FrameMeta, Layout, ReturnQueue, Size, Timestamp};
-use dmaframe_testkit::{Device, need, udmabuf};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system allocator unchanged; only a counter is added.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: AllocLayout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: AllocLayout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
+use dmaframe_testkit::{CountingAllocator, Device, allocated_by, need, udmabuf};
 
 #[global_allocator]
-static GLOBAL: Counting = Counting;
+static COUNTING: CountingAllocator = CountingAllocator;
 
 fn stream(buffers: &[Arc<Buffer>], frames: u64) {
     let queue = ReturnQueue::new(buffers.len()).unwrap();
@@ -54,13 +34,8 @@ fn stream(buffers: &[Arc<Buffer>], frames: u64) {
     };
     // Each slot once around: shells and mappings are made.
     run(buffers.len() as u64 * 2);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    run(frames);
-    assert_eq!(
-        ALLOCATIONS.load(Ordering::Relaxed) - before,
-        0,
-        "allocations in {frames} frames"
-    );
+    let ((), allocated) = allocated_by(|| run(frames));
+    assert_eq!(allocated.calls, 0, "allocations in {frames} frames");
 }
 
 // One test, so that no other one allocates meanwhile.

@@ -2,6 +2,7 @@
 //!
 //! - [`need!`]: the one way a test says which device it needs. On a plain host it skips the test *visibly*; in the
 //!   lab, where every device exists, its absence fails the test.
+//! - [`CountingAllocator`] and [`allocated_by`]: what a piece of work allocates.
 //! - [`Leaks`]: descriptors and mappings before and after.
 //! - [`udmabuf`], [`system_heap`], [`memfd`]: raw descriptors, without the allocators under test.
 //! - [`SwSync`] and [`Vgem`]: fences that signal when the test says so.
@@ -13,16 +14,20 @@
 //! # test()
 //! ```
 
+mod allocations;
 mod device;
 mod fences;
 mod leaks;
 mod memory;
 mod sys;
 
+pub use allocations::{Allocated, allocated_by};
 pub use device::{Device, find};
 pub use fences::{SwSync, Vgem};
 pub use leaks::{Leaks, rss_kib};
 pub use memory::{memfd, system_heap, udmabuf};
+
+pub use sys::CountingAllocator;
 
 /// The path of a device, or an early return from the test that says on stderr what was missing.
 ///

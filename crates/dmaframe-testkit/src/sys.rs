@@ -1,6 +1,8 @@
 //! The ioctls of the test devices: `drivers/dma-buf/sw_sync.c`, `include/uapi/drm/{drm,vgem_drm}.h`,
 //! `include/uapi/linux/videodev2.h`.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -235,5 +237,52 @@ unsafe impl rustix::ioctl::Ioctl for CreateFd {
     ) -> rustix::io::Result<OwnedFd> {
         // SAFETY: a successful UDMABUF_CREATE returns a new descriptor in our table.
         Ok(unsafe { OwnedFd::from_raw_fd(out) })
+    }
+}
+
+thread_local! {
+    static ALLOCATED: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// The system's allocator, counting each thread's allocations and their bytes.
+#[derive(Debug)]
+pub struct CountingAllocator;
+
+/// Allocations and their bytes on this thread so far.
+pub(crate) fn allocated() -> (u64, u64) {
+    ALLOCATED.with(Cell::get)
+}
+
+fn count(bytes: usize) {
+    // A thread at its end has no counter any more, and nobody asks.
+    let _ = ALLOCATED.try_with(|cell| {
+        let (calls, sum) = cell.get();
+        cell.set((calls + 1, sum + bytes as u64));
+    });
+}
+
+// SAFETY: every call goes to the system's allocator as it came; only a counter is added, which allocates nothing.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promise is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promise is the system allocator's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is the system allocator's.
+        unsafe { System.dealloc(start, layout) }
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: the caller's promise is the system allocator's.
+        unsafe { System.realloc(start, layout, size) }
     }
 }

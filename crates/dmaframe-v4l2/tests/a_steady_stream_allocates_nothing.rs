@@ -1,34 +1,14 @@
-//! After the first round a picture costs no heap allocation, on either thread.
+//! After the first round a picture costs the thread that captures and drops it no heap allocation.
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use common::{SMALL, fast, frame, still};
 use dmaframe_core::Frame;
+use dmaframe_testkit::{CountingAllocator, allocated_by};
 use dmaframe_v4l2::PixelFormat;
 
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: the system's allocator does the work; counting changes nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: CountingAllocator = CountingAllocator;
 
 #[test]
 fn a_frame_costs_no_allocation() {
@@ -41,12 +21,12 @@ fn a_frame_costs_no_allocation() {
         for round in 0..30 {
             held[round % 3] = Some(frame(&mut capture));
         }
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        for round in 0..200 {
-            held[round % 3] = Some(frame(&mut capture));
-        }
-        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let ((), allocated) = allocated_by(|| {
+            for round in 0..200 {
+                held[round % 3] = Some(frame(&mut capture));
+            }
+        });
         assert_eq!(capture.stats().detached, 0);
-        assert_eq!(allocations, 0, "{format}: in 200 frames");
+        assert_eq!(allocated.calls, 0, "{format}: in 200 frames");
     }
 }

@@ -87,7 +87,8 @@ pub(crate) fn main(args: CiArgs) -> Result<i32> {
     };
     // Asked for once, before the first compilation needs it.
     if host::is_root() {
-        host::packages::require(&[host::packages::GBM], false).ok();
+        use host::packages::{CXX, GBM, XKBCOMMON};
+        host::packages::require(&[GBM, XKBCOMMON, CXX], false).ok();
     }
     let begun = Instant::now();
     let mut table = Vec::new();

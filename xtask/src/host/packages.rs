@@ -65,6 +65,16 @@ pub(crate) const GBM: Need = Need {
     probe: Probe::Library("gbm"),
 };
 
+/// To measure against Smithay, which links it whatever its features.
+pub(crate) const XKBCOMMON: Need = Need {
+    package: "libxkbcommon-dev",
+    why: "the benches' feature `rivals` links libxkbcommon, through Smithay",
+    probe: Probe::Library("xkbcommon"),
+};
+
+/// To fuzz: libFuzzer is C++.
+pub(crate) const CXX: Need = program("g++", "g++", "compiles libFuzzer");
+
 impl Need {
     /// Whether it is there.
     pub(crate) fn met(&self) -> bool {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::host::{self, packages};
 
 /// Features that link a library of the system: name, and what the host needs.
-const LINKED: &[(&str, packages::Need)] = &[("gbm", packages::GBM)];
+const LINKED: &[(&str, packages::Need)] = &[("gbm", packages::GBM), ("rivals", packages::XKBCOMMON)];
 
 /// The features to build with.
 #[derive(Debug, Clone)]
