@@ -12,6 +12,7 @@ mod import;
 mod queue;
 pub mod raw;
 mod report;
+mod submission;
 pub mod sync;
 mod sys;
 mod upload;
@@ -26,7 +27,8 @@ pub use gpu::{Gpu, LiveObjects, OpenOptions};
 pub use import::{
     Barriers, BufferImport, BufferPlane, Held, ImageImport, ImportOptions, Importer, PlaneImage,
 };
-pub use queue::{Queue, Submission};
+pub use queue::Queue;
 pub use report::{Capabilities, FormatSupport, ModifierInfo};
+pub use submission::Submission;
 pub use upload::{Readback, Upload};
 pub use validation::{Message, ValidationLog};

@@ -8,13 +8,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ash::vk;
-use dmaframe_core::{Access, Deadline, Fence, Frame, SyncFile, Waited};
+use dmaframe_core::{Access, Deadline, Frame};
 
 use crate::commands::Commands;
-use crate::error::{Error, Refusal, Route};
+use crate::error::{Error, Route};
 use crate::gpu::Gpu;
 use crate::import::{BufferImport, ImageImport};
-use crate::sync;
+use crate::submission::Submission;
 use crate::sys::commands::{CommandBuffer, RawQueue};
 use crate::sys::query;
 use crate::sys::semaphore::Semaphore;
@@ -164,11 +164,7 @@ impl Queue {
                 state.last = serial;
                 slot.serial = serial;
                 state.busy.push_back(slot);
-                Ok(Submission {
-                    queue: self.clone(),
-                    serial,
-                    fence: None,
-                })
+                Ok(Submission::new(self, serial))
             }
             Err(error) => {
                 drop(state);
@@ -227,7 +223,7 @@ impl Queue {
             };
             match oldest {
                 Some(serial) => {
-                    if !self.0.timeline.wait(serial, nanoseconds(deadline))? {
+                    if !self.wait_until(serial, deadline)? {
                         return Err(late);
                     }
                 }
@@ -248,7 +244,7 @@ impl Queue {
     }
 
     /// The device's counter, after letting go of what is done.
-    fn retire(&self) -> Result<u64, Error> {
+    pub(crate) fn retire(&self) -> Result<u64, Error> {
         let value = self.0.timeline.value();
         let done = match &value {
             Ok(value) => *value,
@@ -269,6 +265,22 @@ impl Queue {
             self.state().free.push(slot);
         }
         value
+    }
+
+    /// Blocks until the device has come to `serial`; `false` at the deadline.
+    pub(crate) fn wait_until(&self, serial: u64, deadline: Deadline) -> Result<bool, Error> {
+        self.0.timeline.wait(serial, nanoseconds(deadline))
+    }
+
+    /// What a submission keeps, unless it has been seen to be done. `change` runs under the lock: it drops nothing that
+    /// could run a lease.
+    pub(crate) fn with_slot<R>(&self, serial: u64, change: impl FnOnce(&mut Slot) -> R) -> Option<R> {
+        let mut state = self.state();
+        state
+            .busy
+            .iter_mut()
+            .find(|slot| slot.serial == serial)
+            .map(change)
     }
 
     pub(crate) fn spare(&self) -> Option<Semaphore> {
@@ -335,123 +347,5 @@ impl fmt::Debug for Inner {
             state.busy.len(),
             state.last
         )
-    }
-}
-
-/// Work that was submitted. Dropping it changes nothing about the work.
-#[derive(Debug)]
-pub struct Submission {
-    queue: Queue,
-    serial: u64,
-    /// Once exported; `None` inside is "signalled already".
-    fence: Option<Option<SyncFile>>,
-}
-
-impl Submission {
-    /// Whether the work is done. Does not block.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`].
-    pub fn is_done(&self) -> Result<bool, Error> {
-        Ok(self.queue.retire()? >= self.serial)
-    }
-
-    /// Blocks until the work is done or the deadline passes.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`], [`Error::Vk`].
-    pub fn wait(&self, deadline: impl Into<Deadline>) -> Result<Waited, Error> {
-        let done = self
-            .queue
-            .0
-            .timeline
-            .wait(self.serial, nanoseconds(deadline.into()))?;
-        if !done {
-            return Ok(Waited::TimedOut);
-        }
-        self.queue.retire()?;
-        Ok(Waited::Signaled)
-    }
-
-    /// The work's completion as a fence, if it was asked for with [`Commands::export_fence`].
-    ///
-    /// lavapipe blocks here until the work is done, and gives a signalled fence; GPU drivers give a pending one at once.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] without SYNC_FD export; [`Error::Unsupported`] when it was not asked for.
-    pub fn fence(&mut self) -> Result<Fence, Error> {
-        match &self.fence {
-            Some(Some(file)) => return Ok(file.try_clone()?.into()),
-            Some(None) => return Ok(Fence::Signaled),
-            None => {}
-        }
-        if !self.queue.0.can_export {
-            let refusal = Refusal::ExtensionOff(ash::khr::external_semaphore_fd::NAME);
-            return Err(Error::refused(Route::Export)(refusal));
-        }
-        let taken = {
-            let mut state = self.queue.state();
-            match state.busy.iter_mut().find(|slot| slot.serial == self.serial) {
-                Some(slot) => slot.signal.take(),
-                None => return Ok(Fence::Signaled),
-            }
-        };
-        let Some(semaphore) = taken else {
-            return Err(Error::Unsupported {
-                what: "Commands::export_fence before submitting",
-                found: "a submission without it".into(),
-            });
-        };
-        let exported = semaphore.export();
-        {
-            let mut state = self.queue.state();
-            match state.busy.iter_mut().find(|slot| slot.serial == self.serial) {
-                // Its signal operation may still be running; free for use when the slot is.
-                Some(slot) if exported.is_ok() => slot.waits.push(semaphore),
-                Some(slot) => slot.signal = Some(semaphore),
-                None => {}
-            }
-        }
-        let file = exported?.map(SyncFile::new).transpose()?;
-        let fence = match &file {
-            Some(file) => file.try_clone()?.into(),
-            None => Fence::Signaled,
-        };
-        self.fence = Some(file);
-        Ok(fence)
-    }
-
-    /// Gives every frame of the work back to its producer at once, with [`Self::fence`] as the release fence in its
-    /// lease and on its dma-bufs, and returns the fence.
-    ///
-    /// # Errors
-    /// As [`Self::fence`]; the frames are then held until the work is done. [`Error::Frame`] when a dma-buf takes no
-    /// fence: that frame is held too.
-    pub fn hand_back(&mut self) -> Result<Fence, Error> {
-        let fence = self.fence()?;
-        let mut frames = Vec::new();
-        {
-            let mut state = self.queue.state();
-            let slot = state.busy.iter_mut().find(|slot| slot.serial == self.serial);
-            if let Some(slot) = slot {
-                let is_frame = |hold: &Hold| matches!(hold, Hold::Frame(..));
-                let (taken, kept) = slot.holds.drain(..).partition(is_frame);
-                (frames, slot.holds) = (taken, kept);
-            }
-        }
-        let mut failed = Ok(());
-        for hold in frames {
-            let Hold::Frame(frame, access) = &hold else {
-                continue;
-            };
-            if let Err(error) = sync::release(frame, &fence, *access) {
-                failed = Err(error);
-                let mut state = self.queue.state();
-                if let Some(slot) = state.busy.iter_mut().find(|slot| slot.serial == self.serial) {
-                    slot.holds.push(hold);
-                }
-            }
-        }
-        failed.map(|()| fence)
     }
 }

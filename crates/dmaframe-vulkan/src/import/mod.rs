@@ -5,6 +5,7 @@ mod buffer;
 mod host;
 mod image;
 mod importer;
+mod make_image;
 
 pub use barriers::Barriers;
 pub use buffer::{BufferImport, BufferPlane};

@@ -1,0 +1,119 @@
+//! Work that was submitted.
+
+use dmaframe_core::{Deadline, Fence, SyncFile, Waited};
+
+use crate::error::{Error, Refusal, Route};
+use crate::queue::{Hold, Queue};
+use crate::sync;
+
+/// Work that was submitted. Dropping it changes nothing about the work.
+#[derive(Debug)]
+pub struct Submission {
+    queue: Queue,
+    serial: u64,
+    /// Once exported; `None` inside is "signalled already".
+    fence: Option<Option<SyncFile>>,
+}
+
+impl Submission {
+    pub(crate) fn new(queue: &Queue, serial: u64) -> Self {
+        Self {
+            queue: queue.clone(),
+            serial,
+            fence: None,
+        }
+    }
+
+    /// Whether the work is done. Does not block.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn is_done(&self) -> Result<bool, Error> {
+        Ok(self.queue.retire()? >= self.serial)
+    }
+
+    /// Blocks until the work is done or the deadline passes.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::Vk`].
+    pub fn wait(&self, deadline: impl Into<Deadline>) -> Result<Waited, Error> {
+        if !self.queue.wait_until(self.serial, deadline.into())? {
+            return Ok(Waited::TimedOut);
+        }
+        self.queue.retire()?;
+        Ok(Waited::Signaled)
+    }
+
+    /// The work's completion as a fence, if it was asked for with
+    /// [`Commands::export_fence`](crate::Commands::export_fence).
+    ///
+    /// lavapipe blocks here until the work is done, and gives a signalled fence; GPU drivers give a pending one at once.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] without SYNC_FD export; [`Error::Unsupported`] when it was not asked for.
+    pub fn fence(&mut self) -> Result<Fence, Error> {
+        match &self.fence {
+            Some(Some(file)) => return Ok(file.try_clone()?.into()),
+            Some(None) => return Ok(Fence::Signaled),
+            None => {}
+        }
+        if !self.queue.can_export_fences() {
+            let refusal = Refusal::ExtensionOff(ash::khr::external_semaphore_fd::NAME);
+            return Err(Error::refused(Route::Export)(refusal));
+        }
+        let semaphore = match self.queue.with_slot(self.serial, |slot| slot.signal.take()) {
+            Some(Some(semaphore)) => semaphore,
+            Some(None) => {
+                return Err(Error::Unsupported {
+                    what: "Commands::export_fence before submitting",
+                    found: "a submission without it".into(),
+                });
+            }
+            // Done, and seen to be.
+            None => return Ok(Fence::Signaled),
+        };
+        let exported = semaphore.export();
+        let good = exported.is_ok();
+        // Its signal operation may still be running: it stays with the slot, to be used again after that if it is empty.
+        // (Where the slot is gone, so is the operation, and the closure drops the semaphore.)
+        self.queue.with_slot(self.serial, move |slot| match good {
+            true => slot.waits.push(semaphore),
+            false => slot.signal = Some(semaphore),
+        });
+        let file = exported?.map(SyncFile::new).transpose()?;
+        let fence = match &file {
+            Some(file) => file.try_clone()?.into(),
+            None => Fence::Signaled,
+        };
+        self.fence = Some(file);
+        Ok(fence)
+    }
+
+    /// Gives every frame of the work back to its producer at once, with [`Self::fence`] as the release fence in its
+    /// lease and on its dma-bufs, and returns the fence.
+    ///
+    /// # Errors
+    /// As [`Self::fence`]; the frames are then held until the work is done. [`Error::Frame`] when a dma-buf takes no
+    /// fence: that frame is held too.
+    pub fn hand_back(&mut self) -> Result<Fence, Error> {
+        let fence = self.fence()?;
+        let taken = self.queue.with_slot(self.serial, |slot| {
+            let is_frame = |hold: &Hold| matches!(hold, Hold::Frame(..));
+            let (frames, kept): (Vec<_>, Vec<_>) = slot.holds.drain(..).partition(is_frame);
+            slot.holds = kept;
+            frames
+        });
+        let mut failed = Ok(());
+        for hold in taken.unwrap_or_default() {
+            let Hold::Frame(frame, access) = &hold else {
+                continue;
+            };
+            if let Err(error) = sync::release(frame, &fence, *access) {
+                failed = Err(error);
+                self.queue
+                    .with_slot(self.serial, move |slot| slot.holds.push(hold));
+            }
+        }
+        failed.map(|()| fence)
+    }
+}
