@@ -3,35 +3,17 @@
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout as AllocLayout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Shape, TIGHT, dmabuf_bench, udmabuf_frame};
 use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, Object, Size};
+use dmaframe_testkit::{CountingAllocator, allocated_by};
 use dmaframe_vulkan::{ImportOptions, Importer};
 
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system allocator unchanged; only a counter is added.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: AllocLayout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: AllocLayout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
 #[global_allocator]
-static GLOBAL: Counting = Counting;
+static GLOBAL: CountingAllocator = CountingAllocator;
 
 #[test]
 fn cache_hits() {
@@ -63,18 +45,14 @@ fn cache_hits() {
 }
 
 fn hits_allocate_nothing(importer: &Importer, frame: &Frame) {
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
     let begin = Instant::now();
-    for _ in 0..1000 {
-        drop(importer.buffer(frame).unwrap());
-    }
-    let each = begin.elapsed() / 1000;
-    assert_eq!(
-        ALLOCATIONS.load(Ordering::Relaxed) - before,
-        0,
-        "allocations in 1000 hits"
-    );
-    println!("a hit takes {each:?}");
+    let (_, allocated) = allocated_by(|| {
+        for _ in 0..1000 {
+            drop(importer.buffer(frame).unwrap());
+        }
+    });
+    println!("a hit takes {:?}", begin.elapsed() / 1000);
+    assert_eq!(allocated.calls, 0, "allocations in 1000 hits");
 }
 
 /// In seccomp's strict mode the kernel kills a thread at its first system call but `read`, `write` and `exit`.

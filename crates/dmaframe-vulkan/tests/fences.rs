@@ -361,3 +361,35 @@ fn threads_share_a_queue_and_an_importer() {
     drop((importer, frame));
     bench.done();
 }
+
+#[test]
+fn a_release_fence_is_on_the_dma_buf_and_in_the_lease() {
+    let udmabuf = need!(Device::Udmabuf);
+    let sw_sync = need!(Device::SwSync);
+    let timeline = SwSync::open(&sw_sync).unwrap();
+    let fd = dmaframe_testkit::udmabuf(&udmabuf, LEN as u64).unwrap();
+    let plane = Plane {
+        object: 0,
+        offset: 0,
+        stride: 640,
+    };
+    let first = common::frame_in(vec![fd], Fourcc::R8, SIZE, &[plane], &vec![0; LEN]).unwrap();
+    let buffer = Arc::clone(first.buffer());
+    drop(first);
+    let producer = ReturnQueue::new(1).unwrap();
+    let frame = producer
+        .frame(0, &buffer, FrameMeta::default(), Fence::Signaled)
+        .unwrap();
+    // As a GPU driver would give it: not signalled yet. (lavapipe gives signalled ones only.)
+    sync::release(&frame, &fence(&timeline), Access::Write).unwrap();
+    drop(frame);
+    let returned = producer.next().expect("home at once");
+    assert!(!returned.fence.is_done().unwrap());
+    let seen = buffer.objects()[0].export_fence(Access::Read).unwrap();
+    assert!(
+        !seen.is_done().unwrap(),
+        "readers have to wait for the GPU's writes"
+    );
+    timeline.advance(1).unwrap();
+    assert!(returned.fence.is_done().unwrap() && seen.is_done().unwrap());
+}

@@ -134,11 +134,10 @@ impl Memory {
         }
         .result()
         .map_err(Refusal::vk("vkGetMemoryHostPointerPropertiesEXT"))?;
+        let bits = needs.types & found.memory_type_bits;
+        // Coherent, so that the CPU's writes need no flush that an application would have to know of.
         let kind = context
-            .memory_type(
-                needs.types & found.memory_type_bits,
-                vk::MemoryPropertyFlags::empty(),
-            )
+            .memory_type(bits, vk::MemoryPropertyFlags::HOST_COHERENT)
             .ok_or(Refusal::NoMemoryType {
                 object: 0,
                 resource: needs.types,
