@@ -393,3 +393,58 @@ fn a_release_fence_is_on_the_dma_buf_and_in_the_lease() {
     timeline.advance(1).unwrap();
     assert!(returned.fence.is_done().unwrap() && seen.is_done().unwrap());
 }
+
+/// Work that waits for a fence, and nothing else that is left of it.
+fn abandoned(bench: &Bench, udmabuf: &std::path::Path, timeline: &SwSync) {
+    let (frame, _camera) = shared_frame(udmabuf, fence(timeline));
+    let importer = Importer::new(&bench.gpu);
+    let held = importer.buffer(&frame).unwrap();
+    let image = importer.image(&frame).unwrap();
+    let back = Readback::new(&bench.gpu, Fourcc::R8, SIZE).unwrap();
+    let again = Readback::new(&bench.gpu, Fourcc::R8, SIZE).unwrap();
+    let work = bench.queue.submit(common::SOON, |commands| {
+        commands.reads(&held.frame)?;
+        commands.copy(&held.import, back.target())?;
+        commands.copy_image(&image.import, again.target())
+    });
+    assert!(!work.unwrap().is_done().unwrap());
+}
+
+#[test]
+fn everything_may_be_dropped_while_the_gpu_is_still_at_work() {
+    let udmabuf = need!(Device::Udmabuf);
+    let sw_sync = need!(Device::SwSync);
+    let Some(bench) = dmabuf_bench() else { return };
+    let timeline = SwSync::open(&sw_sync).unwrap();
+    abandoned(&bench, &udmabuf, &timeline);
+    let live = bench.gpu.live();
+    assert_eq!((live.buffers, live.images), (3, 1), "the work holds what it uses");
+    timeline.advance(1).unwrap();
+    let begin = Instant::now();
+    while bench.queue.in_flight() != 0 {
+        assert!(begin.elapsed() < common::SOON);
+        std::thread::sleep(Duration::from_millis(1));
+        bench.queue.poll().unwrap();
+    }
+    let live = bench.gpu.live();
+    assert_eq!((live.buffers, live.images, live.memories), (0, 0, 0));
+    bench.done();
+}
+
+#[test]
+fn a_queue_that_is_dropped_waits_for_its_work() {
+    let udmabuf = need!(Device::Udmabuf);
+    let sw_sync = need!(Device::SwSync);
+    let Some(bench) = dmabuf_bench() else { return };
+    let timeline = SwSync::open(&sw_sync).unwrap();
+    abandoned(&bench, &udmabuf, &timeline);
+    let begin = Instant::now();
+    let signal = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        timeline.advance(1).unwrap();
+        timeline
+    });
+    bench.done();
+    assert!(begin.elapsed() >= Duration::from_millis(90));
+    drop(signal.join().unwrap());
+}

@@ -126,8 +126,8 @@ impl MappedBuffer {
 
     /// The bytes, when no submission and nobody else holds the buffer.
     pub(crate) fn bytes(&mut self) -> Result<&mut [u8], Error> {
-        // `&mut self` keeps new holders away, since they come from `import`.
-        if Arc::strong_count(&self.import) != 1 {
+        // No other handle, weak ones included; `&mut self` keeps new ones away, since they come from `import`.
+        if Arc::get_mut(&mut self.import).is_none() {
             return Err(Error::Busy {
                 what: "staging memory",
             });
