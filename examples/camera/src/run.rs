@@ -52,6 +52,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         megapixels(size),
         frame.modifier()
     );
+    if frame.as_dmabuf().is_none() {
+        println!(
+            "note: this frame is CPU memory, which a GPU or encoder could only copy; the notes above say why"
+        );
+    }
     let converted = picture::write_png(&frame, &args.out)?;
     drop(frame);
 
