@@ -65,7 +65,9 @@ fn make_buffer(
     }
     let made = Buffer::new(context, layout.object_len(0), usage, DMA_BUF)?;
     let needs = made.needs();
-    let memory = Memory::exportable(context, needs, Dedicated::Buffer(made.handle()))?;
+    // Linear pictures are for others, CPUs among them, to which a GPU's own memory is slow or out of reach.
+    let liked = vk::MemoryPropertyFlags::HOST_VISIBLE | vk::MemoryPropertyFlags::HOST_CACHED;
+    let memory = Memory::exportable(context, needs, Dedicated::Buffer(made.handle()), liked)?;
     let object = Arc::new(Object::new(memory.export()?, 0)?);
     let frame = FrameBuffer::new(
         layout.fourcc(),
@@ -144,7 +146,8 @@ fn make_image(
         },
     )?;
     let needs = image.needs(None);
-    let memory = Memory::exportable(context, needs, Dedicated::Image(image.handle()))?;
+    let liked = vk::MemoryPropertyFlags::DEVICE_LOCAL;
+    let memory = Memory::exportable(context, needs, Dedicated::Image(image.handle()), liked)?;
     let object = Arc::new(Object::new(memory.export()?, 0)?);
     let (modifier, places) = match choice {
         Some(_) => {

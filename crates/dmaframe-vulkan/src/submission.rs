@@ -3,7 +3,7 @@
 use dmaframe_core::{Deadline, Fence, SyncFile, Waited};
 
 use crate::error::{Error, Refusal, Route};
-use crate::queue::{Hold, Queue};
+use crate::queue::{Hold, Queue, Slot};
 use crate::sync;
 
 /// Work that was submitted. Dropping it changes nothing about the work.
@@ -93,27 +93,28 @@ impl Submission {
     /// lease and on its dma-bufs, and returns the fence.
     ///
     /// # Errors
-    /// As [`Self::fence`]; the frames are then held until the work is done. [`Error::Frame`] when a dma-buf takes no
-    /// fence: that frame is held too.
+    /// As [`Self::fence`]. [`Error::Frame`] when a dma-buf takes no fence. Frames not handed back are held until the work
+    /// is done.
     pub fn hand_back(&mut self) -> Result<Fence, Error> {
         let fence = self.fence()?;
-        let taken = self.queue.with_slot(self.serial, |slot| {
-            let is_frame = |hold: &Hold| matches!(hold, Hold::Frame(..));
-            let (frames, kept): (Vec<_>, Vec<_>) = slot.holds.drain(..).partition(is_frame);
-            slot.holds = kept;
-            frames
-        });
-        let mut failed = Ok(());
-        for hold in taken.unwrap_or_default() {
-            let Hold::Frame(frame, access) = &hold else {
-                continue;
-            };
+        // One at a time, without a list of its own: nothing is allocated for a frame.
+        while let Some(hold) = self.queue.with_slot(self.serial, next_frame).flatten() {
+            let Hold::Frame(frame, access) = &hold else { break };
             if let Err(error) = sync::release(frame, &fence, *access) {
-                failed = Err(error);
                 self.queue
                     .with_slot(self.serial, move |slot| slot.holds.push(hold));
+                return Err(error);
             }
         }
-        failed.map(|()| fence)
+        Ok(fence)
     }
+}
+
+/// Takes one frame out of what a submission holds.
+fn next_frame(slot: &mut Slot) -> Option<Hold> {
+    let at = slot
+        .holds
+        .iter()
+        .position(|hold| matches!(hold, Hold::Frame(..)))?;
+    Some(slot.holds.swap_remove(at))
 }

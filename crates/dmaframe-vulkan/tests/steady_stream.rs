@@ -1,5 +1,5 @@
 //! Ten thousand frames through four slots: as many descriptors and Vulkan objects at the end as after the first few.
-//! In a binary of its own, since it looks at all descriptors of the process.
+//! Nothing is allocated for a frame. In a binary of its own, since it looks at all descriptors of the process.
 
 mod common;
 
@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use common::TIGHT;
 use dmaframe_core::{Fence, Fourcc, FrameMeta, ReturnQueue, Size};
-use dmaframe_testkit::Leaks;
+use dmaframe_testkit::{CountingAllocator, Leaks, allocated_by};
 use dmaframe_vulkan::{Gpu, Importer, Readback};
+
+#[global_allocator]
+static GLOBAL: CountingAllocator = CountingAllocator;
 
 const FRAMES: u64 = 10_000;
 
@@ -62,7 +65,8 @@ fn ten_thousand_frames_through_four_slots_leave_nothing_behind() {
     run(200);
     let before = (Leaks::now(), gpu.live());
     let memory = dmaframe_testkit::rss_kib();
-    run(FRAMES);
+    let ((), allocated) = allocated_by(|| run(FRAMES));
+    assert_eq!(allocated.calls, 0, "allocations in {FRAMES} frames");
     assert_eq!((Leaks::now(), gpu.live()), before);
     let grown = dmaframe_testkit::rss_kib().saturating_sub(memory);
     println!("{FRAMES} frames: {:?}, memory grew by {grown} KiB", gpu.live());

@@ -154,17 +154,15 @@ impl Memory {
         Ok(Self::keep(context, handle, Some(pages)))
     }
 
-    /// Memory that [`Self::export`] can hand out.
+    /// Memory that [`Self::export`] can hand out, of a type that has `liked` if there is one.
     pub(crate) fn exportable(
         context: &Arc<Context>,
         needs: Needs,
         dedicated: Dedicated,
+        liked: vk::MemoryPropertyFlags,
     ) -> Result<Self, Refusal> {
         let kind = context
-            .memory_type(
-                needs.types,
-                vk::MemoryPropertyFlags::HOST_VISIBLE | vk::MemoryPropertyFlags::DEVICE_LOCAL,
-            )
+            .memory_type(needs.types, liked)
             .or_else(|| context.memory_type(needs.types, vk::MemoryPropertyFlags::empty()))
             .ok_or(Refusal::NoMemoryType {
                 object: 0,
