@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dmaframe_core::{Access, Fence, Frame, Layout};
 
-use crate::error::Error;
+use crate::error::{Error, Route};
 use crate::import::{Barriers, BufferImport, ImageImport};
 use crate::queue::{Hold, Queue, Slot};
 use crate::sync;
@@ -76,7 +76,9 @@ impl<'a> Commands<'a> {
         if fence.is_trivial() || fence.is_done()? {
             return Ok(());
         }
-        crate::queue::need_semaphore_fd(self.queue.gpu())?;
+        self.context_of_queue()
+            .need_sync_fd(false)
+            .map_err(Error::refused(Route::Export))?;
         if self.slot.waits.len() >= MAX_WAITS {
             return Err(Error::OutOfRange {
                 what: "fences of one submission",
@@ -101,10 +103,9 @@ impl<'a> Commands<'a> {
         if self.slot.signal.is_some() {
             return Ok(());
         }
-        if !self.queue.can_export_fences() {
-            let off = crate::Refusal::ExtensionOff(ash::khr::external_semaphore_fd::NAME);
-            return Err(Error::refused(crate::Route::Export)(off));
-        }
+        self.context_of_queue()
+            .need_sync_fd(true)
+            .map_err(Error::refused(Route::Export))?;
         let semaphore = self.semaphore()?;
         self.slot.signal = Some(semaphore);
         Ok(())

@@ -164,6 +164,12 @@ pub enum Refusal {
         /// Import or export.
         operation: &'static str,
     },
+    /// The driver has the semaphore extension, but not for sync_files.
+    #[error("the driver does not {operation} sync_files as semaphores (SYNC_FD)")]
+    NoSyncFd {
+        /// Import or export.
+        operation: &'static str,
+    },
     /// The address or length of CPU memory is not one the driver can pin.
     #[error("{what} {value:#x} is not a multiple of minImportedHostPointerAlignment ({alignment})")]
     HostAlignment {

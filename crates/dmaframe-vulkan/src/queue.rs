@@ -11,7 +11,7 @@ use ash::vk;
 use dmaframe_core::{Access, Deadline, Frame};
 
 use crate::commands::Commands;
-use crate::error::{Error, Route};
+use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::import::{BufferImport, ImageImport};
 use crate::submission::Submission;
@@ -34,7 +34,6 @@ pub(crate) struct Inner {
     gpu: Gpu,
     raw: RawQueue,
     timeline: Timeline,
-    can_export: bool,
     state: Mutex<State>,
 }
 
@@ -84,13 +83,6 @@ impl Gpu {
     }
 }
 
-pub(crate) fn need_semaphore_fd(gpu: &Gpu) -> Result<(), Error> {
-    gpu.0
-        .extensions
-        .need(ash::khr::external_semaphore_fd::NAME)
-        .map_err(Error::refused(Route::Export))
-}
-
 impl Queue {
     pub(crate) fn new(gpu: &Gpu, raw: RawQueue) -> Result<Self, Error> {
         let context = &gpu.0;
@@ -103,14 +95,10 @@ impl Queue {
                 found: context.identity.name.clone(),
             });
         }
-        let can_export = context.semaphore_fd.is_some()
-            && query::sync_fd(&context.instance, context.physical)
-                .contains(vk::ExternalSemaphoreFeatureFlags::EXPORTABLE);
         let inner = Inner {
             timeline: Timeline::new(context)?,
             raw,
             gpu: gpu.clone(),
-            can_export,
             state: Mutex::new(State {
                 free: Vec::with_capacity(SLOTS),
                 busy: VecDeque::with_capacity(SLOTS),
@@ -191,7 +179,7 @@ impl Queue {
     /// Whether [`Submission::fence`] can be had here.
     #[must_use]
     pub fn can_export_fences(&self) -> bool {
-        self.0.can_export
+        self.0.gpu.0.need_sync_fd(true).is_ok()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use ash::vk;
 use dmaframe_core::{Fence, SyncFile};
 
-use crate::error::Error;
+use crate::error::{Error, Route};
 use crate::extensions::Extensions;
 use crate::gpu::Gpu;
 use crate::import::{BufferImport, ImageImport};
@@ -184,11 +184,12 @@ impl WaitSemaphore {
     /// `None` when the fence has signalled already and there is nothing to wait for.
     ///
     /// # Errors
-    /// [`Error::Refused`] without `VK_KHR_external_semaphore_fd`; [`Error::Frame`], [`Error::Vk`].
+    /// [`Error::Refused`] on a device without SYNC_FD semaphores; [`Error::Frame`], [`Error::Vk`].
     pub fn new(gpu: &Gpu, fence: Fence) -> Result<Option<Self>, Error> {
         if fence.is_trivial() || fence.is_done()? {
             return Ok(None);
         }
+        gpu.0.need_sync_fd(false).map_err(Error::refused(Route::Export))?;
         let Some(file) = fence.into_sync_file()? else {
             return Ok(None);
         };
@@ -214,9 +215,9 @@ impl SignalSemaphore {
     /// A new one.
     ///
     /// # Errors
-    /// [`Error::Refused`] without `VK_KHR_external_semaphore_fd`; [`Error::Vk`].
+    /// [`Error::Refused`] on a device without SYNC_FD semaphores; [`Error::Vk`].
     pub fn new(gpu: &Gpu) -> Result<Self, Error> {
-        crate::queue::need_semaphore_fd(gpu)?;
+        gpu.0.need_sync_fd(true).map_err(Error::refused(Route::Export))?;
         Semaphore::new(&gpu.0, true).map(Self)
     }
 

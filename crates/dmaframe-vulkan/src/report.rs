@@ -97,10 +97,7 @@ impl Capabilities {
             usage,
             vk::ExternalMemoryHandleTypeFlags::DMA_BUF_EXT,
         );
-        let fences = match context.semaphore_fd {
-            Some(_) => query::sync_fd(instance, physical),
-            None => vk::ExternalSemaphoreFeatureFlags::empty(),
-        };
+        let fences = context.sync_fd;
         let modifiers = supported.has(ext::image_drm_format_modifier::NAME);
         Self {
             name: context.identity.name.clone(),

@@ -2,7 +2,7 @@
 
 use dmaframe_core::{Deadline, Fence, SyncFile, Waited};
 
-use crate::error::{Error, Refusal, Route};
+use crate::error::{Error, Route};
 use crate::queue::{Hold, Queue, Slot};
 use crate::sync;
 
@@ -57,10 +57,10 @@ impl Submission {
             Some(None) => return Ok(Fence::Signaled),
             None => {}
         }
-        if !self.queue.can_export_fences() {
-            let refusal = Refusal::ExtensionOff(ash::khr::external_semaphore_fd::NAME);
-            return Err(Error::refused(Route::Export)(refusal));
-        }
+        let context = &self.queue.gpu().0;
+        context
+            .need_sync_fd(true)
+            .map_err(Error::refused(Route::Export))?;
         let semaphore = match self.queue.with_slot(self.serial, |slot| slot.signal.take()) {
             Some(Some(semaphore)) => semaphore,
             Some(None) => {

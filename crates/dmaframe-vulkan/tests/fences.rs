@@ -5,13 +5,13 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ash::khr;
+use ash::{khr, vk};
 use common::{Bench, TIGHT, dmabuf_bench, open, same};
 use dmaframe_core::{
     Access, Fence, Fourcc, Frame, FrameMeta, FrameParts, Plane, ReturnQueue, Size, SyncFile, Waited,
 };
 use dmaframe_testkit::{Device, SwSync, need};
-use dmaframe_vulkan::{Importer, OpenOptions, Readback, ash, sync};
+use dmaframe_vulkan::{Importer, OpenOptions, Readback, ValidationLog, ash, raw, sync};
 
 const SIZE: Size = Size::new(640, 480);
 const LEN: usize = 640 * 480;
@@ -447,4 +447,52 @@ fn a_queue_that_is_dropped_waits_for_its_work() {
     bench.done();
     assert!(begin.elapsed() >= Duration::from_millis(90));
     drop(signal.join().unwrap());
+}
+
+/// What a shim over somebody else's queue does.
+#[test]
+fn raw_semaphores_carry_fences_in_and_out() {
+    let sw_sync = need!(Device::SwSync);
+    let log = Arc::new(ValidationLog::default());
+    let gpu = match OpenOptions::new().validation(&log).open() {
+        Ok(gpu) => gpu,
+        Err(error) => return dmaframe_testkit::skip(&error.to_string()),
+    };
+    let timeline = SwSync::open(&sw_sync).unwrap();
+    assert!(raw::WaitSemaphore::new(&gpu, Fence::Signaled).unwrap().is_none());
+    let wait = raw::WaitSemaphore::new(&gpu, fence(&timeline))
+        .unwrap()
+        .expect("pending");
+    let signal = raw::SignalSemaphore::new(&gpu).unwrap();
+    let (waits, signals) = ([wait.handle()], [signal.handle()]);
+    let submit = [vk::SubmitInfo::default()
+        .wait_semaphores(&waits)
+        .wait_dst_stage_mask(&[vk::PipelineStageFlags::ALL_COMMANDS])
+        .signal_semaphores(&signals)];
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(LATE);
+        timeline.advance(1).unwrap();
+        timeline
+    });
+    let begin = Instant::now();
+    // SAFETY: the queue of a device made here, which nobody else has asked for; the semaphores live until it is idle.
+    unsafe {
+        let queue = gpu.raw_device().get_device_queue(gpu.queue_family(), 0);
+        gpu.raw_device()
+            .queue_submit(queue, &submit, vk::Fence::null())
+            .unwrap();
+    }
+    // SAFETY: the submission above signals it, and nothing waits for it.
+    let done = unsafe { signal.export() }.unwrap();
+    assert!(done.wait(common::SOON).unwrap().is_signaled());
+    assert!(
+        begin.elapsed() >= LATE - Duration::from_millis(20),
+        "{:?}",
+        begin.elapsed()
+    );
+    // SAFETY: nobody else uses the device.
+    unsafe { gpu.raw_device().device_wait_idle() }.unwrap();
+    drop((wait, signal, late.join().unwrap()));
+    drop(gpu);
+    assert!(log.errors(&[]).is_empty(), "{:?}", log.errors(&[]));
 }

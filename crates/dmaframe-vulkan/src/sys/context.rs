@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use ash::{ext, khr, vk};
 
 use crate::Extensions;
+use crate::error::Refusal;
 
 /// What all objects of one device share, and the last to go.
 pub(crate) struct Context {
@@ -22,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) memory: vk::PhysicalDeviceMemoryProperties,
     pub(crate) identity: Identity,
     pub(crate) host_alignment: u64,
+    /// What the driver does with sync_files; nothing where the extension is off.
+    pub(crate) sync_fd: vk::ExternalSemaphoreFeatureFlags,
     pub(crate) live: Live,
     /// Somebody has the device's own queue.
     pub(crate) queue_taken: AtomicBool,
@@ -87,6 +90,10 @@ impl Context {
             Some(_) => super::query::host_alignment(&instance, physical),
             None => 0,
         };
+        let sync_fd = match &semaphore_fd {
+            Some(_) => super::query::sync_fd(&instance, physical),
+            None => vk::ExternalSemaphoreFeatureFlags::empty(),
+        };
         Self {
             instance,
             physical,
@@ -100,6 +107,7 @@ impl Context {
             memory,
             identity,
             host_alignment,
+            sync_fd,
             live: Live::default(),
             queue_taken: AtomicBool::new(false),
             owner,
@@ -113,6 +121,18 @@ impl Context {
             .filter(|(index, _)| bits & (1 << index) != 0)
             .find(|(_, kind)| kind.property_flags.contains(flags))
             .and_then(|(index, _)| u32::try_from(index).ok())
+    }
+
+    pub(crate) fn need_sync_fd(&self, export: bool) -> Result<(), Refusal> {
+        self.extensions.need(khr::external_semaphore_fd::NAME)?;
+        let (feature, operation) = match export {
+            true => (vk::ExternalSemaphoreFeatureFlags::EXPORTABLE, "export"),
+            false => (vk::ExternalSemaphoreFeatureFlags::IMPORTABLE, "import"),
+        };
+        match self.sync_fd.contains(feature) {
+            true => Ok(()),
+            false => Err(Refusal::NoSyncFd { operation }),
+        }
     }
 
     /// Mesa's software driver, whose quirks are known by version.
