@@ -6,3 +6,5 @@ pub use dmaframe_core::*;
 pub use dmaframe_alloc as alloc;
 #[cfg(feature = "v4l2")]
 pub use dmaframe_v4l2 as v4l2;
+#[cfg(feature = "vulkan")]
+pub use dmaframe_vulkan as vulkan;
