@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Pixel format by its four characters (V4L2's code), for example NV12, YUYV, NM12 [default: the cheapest offered].
     #[arg(long, value_name = "FOURCC", value_parser = pixel_format)]
     pub(crate) format: Option<PixelFormat>,
+    /// Frames a second asked for; a camera may give the nearest it has.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) fps: u32,
     /// How many frames.
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) frames: u64,

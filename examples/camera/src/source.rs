@@ -8,7 +8,7 @@ use dmaframe::alloc::{Allocator, DmaHeap, Request, Udmabuf};
 use dmaframe::convert::Converter;
 use dmaframe::negotiate::{FormatSet, Usage, negotiate};
 use dmaframe::report::Hop;
-use dmaframe::v4l2::{self, Capture, Device, FormatRequest, PixelFormat};
+use dmaframe::v4l2::{self, Capture, Device, FormatRequest, Interval, PixelFormat};
 use dmaframe::{Frame, Modifier, Size, format, next_generation};
 
 use crate::args::{Args, Memory};
@@ -105,10 +105,14 @@ impl Source {
 
 fn camera(device: Device, args: &Args) -> Result<Source> {
     let request = FormatRequest::new(pick_format(&device, args)?, args.size);
+    let interval = Interval::fps(args.fps);
     let capture = match args.memory {
-        Memory::Camera => Capture::builder(device).format(request).start()?,
-        Memory::Udmabuf => import(device, request, &Udmabuf::new())?,
-        Memory::Heap => import(device, request, &DmaHeap::system())?,
+        Memory::Camera => Capture::builder(device)
+            .format(request)
+            .interval(interval)
+            .start()?,
+        Memory::Udmabuf => import(device, request, interval, &Udmabuf::new())?,
+        Memory::Heap => import(device, request, interval, &DmaHeap::system())?,
     };
     Ok(Source::Camera(Box::new(capture)))
 }
@@ -139,11 +143,17 @@ fn pick_format(device: &Device, args: &Args) -> Result<PixelFormat> {
 }
 
 /// Buffers of ours with exactly the layout the driver wants.
-fn import(device: Device, request: FormatRequest, allocator: &dyn Allocator) -> Result<Capture> {
+fn import(
+    device: Device,
+    request: FormatRequest,
+    interval: Interval,
+    allocator: &dyn Allocator,
+) -> Result<Capture> {
     let layout = device.set_format(request)?.layout(&device)?;
     let buffers = allocator.allocate_set(&Request::exact(layout), IMPORTED_BUFFERS, next_generation())?;
     Ok(Capture::builder(device)
         .format(request)
+        .interval(interval)
         .import(buffers.into_iter().map(Arc::new))
         .start()?)
 }
