@@ -2,6 +2,7 @@
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 mod bitstream;
+mod borrows;
 mod buffer;
 #[cfg(feature = "convert")]
 pub mod convert;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags, SealFlags};
 
+use crate::borrows::Borrows;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::fence::{Fence, SyncFile, Waited};
@@ -312,35 +312,5 @@ impl fmt::Debug for Object {
             .field("writable", &self.writable)
             .field("mapped", &self.is_mapped())
             .finish_non_exhaustive()
-    }
-}
-
-/// Keeps slices and lent descriptors apart: once a descriptor is out, no slice is made; while slices are alive, no
-/// descriptor goes out.
-#[derive(Debug, Default)]
-pub(crate) struct Borrows(AtomicU32);
-
-impl Borrows {
-    const LENT: u32 = 1 << 31;
-
-    /// One more view that may make slices; `false` when the descriptor has been lent.
-    pub(crate) fn begin(&self) -> bool {
-        self.0
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |now| {
-                (now & Self::LENT == 0).then_some(now + 1)
-            })
-            .is_ok()
-    }
-
-    pub(crate) fn end(&self) {
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-
-    fn lend(&self) -> Result<(), u32> {
-        self.0
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |now| {
-                (now == 0 || now & Self::LENT != 0).then_some(Self::LENT)
-            })
-            .map(drop)
     }
 }

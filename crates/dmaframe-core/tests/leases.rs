@@ -319,6 +319,47 @@ fn a_lent_slot_can_still_be_written_row_by_row() {
     assert_eq!(seen[64 * 32..], picture[64 * 32..]);
 }
 
+/// An object's `Arc` can be put into a second buffer in safe code: its views must not meet the first one's writer.
+#[test]
+fn a_second_buffer_over_the_same_object_has_no_view_beside_a_writer() {
+    let fd = udmabuf(&need!(Device::Udmabuf), 4096).unwrap();
+    let objects = [Arc::new(Object::new(fd, 0).unwrap())];
+    let planes = layout().planes().to_vec();
+    let (linear, size) = (dmaframe_core::Modifier::LINEAR, layout().size());
+    let second = Buffer::new(Fourcc::NV12, linear, size, objects.clone(), &planes, 0).unwrap();
+    // SAFETY: nobody outside this process has the udmabuf.
+    let first =
+        unsafe { dmaframe_core::raw::private_buffer(Fourcc::NV12, linear, size, objects, &planes, 0) };
+    let frame = |buffer| {
+        Frame::new(
+            Arc::new(buffer),
+            FrameMeta::default(),
+            Fence::Signaled,
+            Lease::none(),
+        )
+        .unwrap()
+    };
+    let (mut first, second) = (frame(first.unwrap()), frame(second));
+
+    let writing = first.map_write(Duration::ZERO).unwrap();
+    assert!(matches!(
+        second.map_read(Duration::ZERO),
+        Err(Error::Shared { .. })
+    ));
+    drop(writing);
+    let reading = second.map_read(Duration::ZERO).unwrap();
+    assert!(matches!(
+        first.map_write(Duration::ZERO),
+        Err(Error::Shared { .. })
+    ));
+    assert!(
+        first.map_read(Duration::ZERO).unwrap().has_slices(),
+        "readers do not mind each other"
+    );
+    drop(reading);
+    assert!(first.map_write(Duration::ZERO).is_ok());
+}
+
 #[test]
 fn planes_are_disjoint_by_identity_and_not_by_descriptor() {
     let device = need!(Device::Udmabuf);

@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 
 use super::dmabuf;
 use super::memory::Memory;
+use crate::borrows::Hold;
 use crate::buffer::Backing;
 use crate::deadline::Deadline;
 use crate::error::Error;
@@ -19,8 +20,8 @@ pub(crate) struct View<'a> {
     memory: ArrayVec<&'a Memory, MAX_PLANES>,
     /// Objects between SYNC_START and SYNC_END.
     open: ArrayVec<&'a Object, MAX_PLANES>,
-    /// Objects registered as having slices; empty when rows can only be copied out.
-    borrowed: ArrayVec<&'a Object, MAX_PLANES>,
+    /// What keeps other views of the same objects in their place.
+    holds: ArrayVec<(&'a Object, Hold), MAX_PLANES>,
     slices: bool,
     access: Access,
 }
@@ -44,7 +45,7 @@ impl<'a> View<'a> {
             layout,
             memory: ArrayVec::new(),
             open: ArrayVec::new(),
-            borrowed: ArrayVec::new(),
+            holds: ArrayVec::new(),
             slices: buffer.is_private(),
             access,
         };
@@ -55,6 +56,17 @@ impl<'a> View<'a> {
                 return Ok(view);
             }
         };
+        for (_, object) in buffer.distinct() {
+            let hold = match access {
+                Access::Read => object.borrows().read(view.slices),
+                Access::Write => object.borrows().write(),
+            };
+            let hold = hold.ok_or(Error::Shared {
+                reason: "another frame's view has its memory",
+            })?;
+            view.slices &= hold != Hold::Lent;
+            view.holds.push((object, hold));
+        }
         for object in objects {
             // Two descriptors of one kernel object share one mapping, or overlapping planes could alias unseen.
             let first = buffer.distinct().find(|(_, o)| o.identity() == object.identity());
@@ -66,15 +78,6 @@ impl<'a> View<'a> {
                 dmabuf::begin_cpu_access(object.fd(), access.sync_flags())
                     .map_err(Error::os("DMA_BUF_IOCTL_SYNC(START)", "object"))?;
                 view.open.push(object);
-            }
-        }
-        if view.slices {
-            for object in objects {
-                if object.borrows().begin() {
-                    view.borrowed.push(object);
-                } else {
-                    view.slices = false;
-                }
             }
         }
         Ok(view)
@@ -117,7 +120,8 @@ impl<'a> View<'a> {
             return Err(Error::Foreign { object });
         }
         // SAFETY: private memory (the producer's promise, `raw::private_buffer`), claimed by one frame, its descriptor
-        // not lent (it is registered in `borrowed`); a writer in this process would need the frame's only handle
+        // not lent, and no writer among the object's other views (`holds`); a writer through this frame would need its
+        // only handle
         // mutably, which this view borrows.
         let slice = unsafe { self.memory[object].slice(offset, len) };
         slice.ok_or(Error::OutOfRange {
@@ -240,12 +244,12 @@ impl<'a> View<'a> {
 
 impl Drop for View<'_> {
     fn drop(&mut self) {
-        for object in &self.borrowed {
-            object.borrows().end();
-        }
         for object in &self.open {
             // The access is over whatever the kernel answers.
             let _ = dmabuf::end_cpu_access(object.fd(), self.access.sync_flags());
+        }
+        for (object, hold) in &self.holds {
+            object.borrows().end(*hold);
         }
     }
 }
