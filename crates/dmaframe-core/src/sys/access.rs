@@ -121,8 +121,7 @@ impl<'a> View<'a> {
         }
         // SAFETY: private memory (the producer's promise, `raw::private_buffer`), claimed by one frame, its descriptor
         // not lent, and no writer among the object's other views (`holds`); a writer through this frame would need its
-        // only handle
-        // mutably, which this view borrows.
+        // only handle mutably, which this view borrows.
         let slice = unsafe { self.memory[object].slice(offset, len) };
         slice.ok_or(Error::OutOfRange {
             what: "byte",
