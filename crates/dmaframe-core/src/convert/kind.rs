@@ -172,6 +172,11 @@ impl Kind {
         })
     }
 
+    /// Whether samples go through the `yuv` crate's functions for more than 8 bits.
+    pub(super) fn is_deep(self) -> bool {
+        matches!(self, Self::DeepNv { .. } | Self::DeepPacked422 { .. })
+    }
+
     /// Whether reading needs a matrix and a range.
     pub(super) fn is_yuv(self) -> bool {
         !matches!(self, Self::Gray { .. } | Self::Rgb | Self::Bayer { .. })

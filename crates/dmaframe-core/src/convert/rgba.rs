@@ -76,7 +76,9 @@ pub(super) fn picture(
         let place = job.place(first, count);
         let start = first as usize * stride;
         let whole = start..start + count as usize * stride;
-        let exact = place.read.width == job.visible.width && place.top == 0;
+        // `yuv`'s AVX2 rows of deep YUV put the last few pixels at the end of the stride instead of the row.
+        let tight = !job.kind.is_deep() || stride == 4 * place.read.width as usize;
+        let exact = place.read.width == job.visible.width && place.top == 0 && tight;
         if turn.is_identity() && exact && whole.end <= out.len() {
             band(job, place.read, &mut out[whole], stride, scratch)?;
             continue;
