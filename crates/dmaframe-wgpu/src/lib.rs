@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+mod error;
+mod level;
+
+pub use dmaframe_vulkan::{self as vulkan, Refusal, Route};
+pub use error::Error;
+pub use level::Level;
+
+#[cfg(feature = "wgpu-28")]
+pub mod v28;
+#[cfg(feature = "wgpu-29")]
+pub mod v29;
+#[cfg(feature = "wgpu-30")]
+pub mod v30;
