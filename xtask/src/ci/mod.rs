@@ -87,8 +87,9 @@ pub(crate) fn main(args: CiArgs) -> Result<i32> {
     };
     // Asked for once, before the first compilation needs it.
     if host::is_root() {
-        use host::packages::{CXX, GBM, XKBCOMMON};
-        host::packages::require(&[GBM, XKBCOMMON, CXX], false).ok();
+        use host::packages::{CXX, GBM, GSTREAMER, PIPEWIRE, XKBCOMMON};
+        let needs = [&[GBM, XKBCOMMON, CXX], GSTREAMER, PIPEWIRE].concat();
+        host::packages::require(&needs, false).ok();
     }
     let begun = Instant::now();
     let mut table = Vec::new();
@@ -134,26 +135,23 @@ impl Step {
 
 impl Ci {
     fn run(&self, step: Step) -> Result<Verdict> {
-        let all = build::features(false)?.arguments();
+        let selection = build::selection(false)?;
+        let all = selection.workspace();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let all = all.as_slice();
         match step {
             Step::Fmt => self.cargo(&[&["fmt", "--all", "--check"]]),
-            Step::Clippy => self.cargo(&[
-                &["clippy", "--workspace", "--all-targets"],
-                all,
-                &["--", "-D", "warnings"],
-            ]),
+            Step::Clippy => self.cargo(&[&["clippy", "--all-targets"], all, &["--", "-D", "warnings"]]),
             Step::Test => self.test(),
             Step::Doc => {
                 let mut doc = self.command(&build::cargo());
-                doc.args(["doc", "--workspace", "--no-deps"])
+                doc.args(["doc", "--no-deps"])
                     .args(all)
                     .env("RUSTDOCFLAGS", "-D warnings");
                 status(&mut doc)
             }
             Step::Deny => self.deny(),
-            Step::Package => self.package(all),
+            Step::Package => self.package(&selection),
             Step::Msrv => self.itself(&["msrv"]),
             Step::Loom => {
                 let mut loom = self.command(&build::cargo());
@@ -187,15 +185,18 @@ impl Ci {
     }
 
     /// Packs every publishable crate and builds it from its package, as crates.io's users will.
-    fn package(&self, all: &[&str]) -> Result<Verdict> {
+    fn package(&self, selection: &build::Selection) -> Result<Verdict> {
         let metadata = build::metadata()?;
         let packages = metadata["packages"].as_array().into_iter().flatten();
         // `publish = false` is an empty list of registries.
         let names = packages
             .filter(|p| p["publish"].is_null())
-            .filter_map(|p| p["name"].as_str());
+            .filter_map(|p| p["name"].as_str())
+            .filter(|name| selection.has(name));
+        let features = selection.features();
+        let features: Vec<_> = features.iter().map(String::as_str).collect();
         let names: Vec<_> = names.flat_map(|name| ["--package", name]).collect();
-        self.cargo(&[&["package", "--allow-dirty"], names.as_slice(), all])
+        self.cargo(&[&["package", "--allow-dirty"], names.as_slice(), &features])
     }
 
     fn test(&self) -> Result<Verdict> {

@@ -14,6 +14,10 @@ pub(crate) enum Probe {
     Library(&'static str),
     /// A header that the C compiler finds.
     Header(&'static str),
+    /// A library that pkg-config knows.
+    PkgConfig(&'static str),
+    /// libclang, where bindgen looks for it.
+    Libclang,
 }
 
 /// One package of the host.
@@ -72,6 +76,37 @@ pub(crate) const XKBCOMMON: Need = Need {
     probe: Probe::Library("xkbcommon"),
 };
 
+const PKG_CONFIG: Need = program(
+    "pkg-config",
+    "pkg-config",
+    "finds the libraries that adapters link",
+);
+
+/// To build `dmaframe-gstreamer`.
+pub(crate) const GSTREAMER: &[Need] = &[
+    PKG_CONFIG,
+    Need {
+        package: "libgstreamer-plugins-base1.0-dev",
+        why: "dmaframe-gstreamer links GStreamer, its base, video, app and allocators libraries",
+        probe: Probe::PkgConfig("gstreamer-allocators-1.0"),
+    },
+];
+
+/// To build `dmaframe-pipewire`.
+pub(crate) const PIPEWIRE: &[Need] = &[
+    PKG_CONFIG,
+    Need {
+        package: "libpipewire-0.3-dev",
+        why: "dmaframe-pipewire links libpipewire",
+        probe: Probe::PkgConfig("libpipewire-0.3"),
+    },
+    Need {
+        package: "libclang-dev",
+        why: "the PipeWire binding reads its headers with libclang",
+        probe: Probe::Libclang,
+    },
+];
+
 /// To fuzz: libFuzzer is C++.
 pub(crate) const CXX: Need = program("g++", "g++", "compiles libFuzzer");
 
@@ -82,8 +117,31 @@ impl Need {
             Probe::Program(name) => super::find_program(name).is_some(),
             Probe::Library(name) => compiles(&["-shared", "-x", "c", "/dev/null", &format!("-l{name}")]),
             Probe::Header(name) => compiles(&["-E", "-include", name, "-x", "c", "/dev/null"]),
+            Probe::PkgConfig(name) => Command::new("pkg-config")
+                .args(["--exists", name])
+                .status()
+                .is_ok_and(|s| s.success()),
+            Probe::Libclang => std::env::var_os("LIBCLANG_PATH").is_some() || libclang_is_there(),
         }
     }
+}
+
+/// Debian and Ubuntu keep each LLVM in a folder of its own.
+fn libclang_is_there() -> bool {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    folders
+        .filter(|folder| folder.file_name().to_string_lossy().starts_with("llvm-"))
+        .flat_map(|folder| {
+            std::fs::read_dir(folder.path().join("lib"))
+                .into_iter()
+                .flatten()
+                .flatten()
+        })
+        .any(|file| {
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with("libclang") && !name.starts_with("libclang-cpp") && name.contains(".so")
+        })
 }
 
 fn compiles(args: &[&str]) -> bool {

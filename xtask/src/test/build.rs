@@ -9,25 +9,70 @@ use serde_json::Value;
 
 use crate::host::{self, packages};
 
-/// Features that link a library of the system: name, and what the host needs.
-const LINKED: &[(&str, packages::Need)] = &[("gbm", packages::GBM), ("rivals", packages::XKBCOMMON)];
-
-/// The features to build with.
-#[derive(Debug, Clone)]
-pub(crate) enum Features {
-    /// `--all-features`.
-    All,
-    /// `package/feature`, where some had to be left out.
-    Some(Vec<String>),
+/// What links a library of the system.
+struct Linked {
+    /// The feature, in every package that has one of this name.
+    feature: &'static str,
+    /// Packages that link it whatever their features.
+    packages: &'static [&'static str],
+    /// What the host needs for it.
+    needs: &'static [packages::Need],
 }
 
-impl Features {
-    /// For cargo's command line.
-    pub(crate) fn arguments(&self) -> Vec<String> {
-        match self {
-            Self::All => vec!["--all-features".into()],
-            Self::Some(list) => vec!["--features".into(), list.join(",")],
+const LINKED: &[Linked] = &[
+    Linked {
+        feature: "gbm",
+        packages: &[],
+        needs: &[packages::GBM],
+    },
+    Linked {
+        feature: "rivals",
+        packages: &[],
+        needs: &[packages::XKBCOMMON],
+    },
+    Linked {
+        feature: "gstreamer",
+        packages: &["dmaframe-gstreamer"],
+        needs: packages::GSTREAMER,
+    },
+    Linked {
+        feature: "pipewire",
+        packages: &["dmaframe-pipewire"],
+        needs: packages::PIPEWIRE,
+    },
+];
+
+/// What to build: every package with every feature, less what cannot be linked here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selection {
+    /// Packages left out.
+    excluded: Vec<String>,
+    /// `package/feature` of all others, where some feature had to be left out.
+    features: Option<Vec<String>>,
+}
+
+impl Selection {
+    /// The features, for cargo's command line.
+    pub(crate) fn features(&self) -> Vec<String> {
+        match &self.features {
+            None => vec!["--all-features".into()],
+            Some(list) => vec!["--features".into(), list.join(",")],
         }
+    }
+
+    /// The workspace and the features, for cargo's command line.
+    pub(crate) fn workspace(&self) -> Vec<String> {
+        let mut words = vec!["--workspace".to_owned()];
+        for package in &self.excluded {
+            words.extend(["--exclude".to_owned(), package.clone()]);
+        }
+        words.extend(self.features());
+        words
+    }
+
+    /// Whether a package is built at all.
+    pub(crate) fn has(&self, package: &str) -> bool {
+        !self.excluded.iter().any(|p| p == package)
     }
 }
 
@@ -82,46 +127,57 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// Every feature that can be linked here; installs the libraries where that is allowed.
-pub(crate) fn features(yes: bool) -> Result<Features> {
+/// Everything that can be linked here; installs the libraries where that is allowed.
+pub(crate) fn selection(yes: bool) -> Result<Selection> {
     let metadata = metadata()?;
     let packages: Vec<_> = list(&metadata["packages"]).collect();
-    let used = |feature: &str| packages.iter().any(|p| p["features"].get(feature).is_some());
-    let mut left_out = Vec::new();
-    for (feature, need) in LINKED.iter().filter(|(f, need)| used(f) && !need.met()) {
+    let used = |linked: &Linked| {
+        packages.iter().any(|p| {
+            p["features"].get(linked.feature).is_some() || linked.packages.contains(&text(p, "name"))
+        })
+    };
+    let (mut features, mut excluded) = (Vec::new(), Vec::new());
+    for linked in LINKED.iter().filter(|l| used(l)) {
+        let missing: Vec<_> = linked.needs.iter().filter(|n| !n.met()).copied().collect();
         // Root (a container, CI) installs; a user is not made to.
-        if host::is_root() && packages::require(&[*need], yes).is_ok() {
+        if missing.is_empty() || (host::is_root() && packages::require(&missing, yes).is_ok()) {
             continue;
         }
-        eprintln!(
-            "LEFT OUT: the feature `{feature}`, because {} is not installed ({})",
-            need.package, need.why
-        );
-        eprintln!("  to have it tested: sudo apt-get install {}", need.package);
-        left_out.push(*feature);
+        let names: Vec<_> = missing.iter().map(|n| n.package).collect();
+        let whys: Vec<_> = missing.iter().map(|n| n.why).collect();
+        eprintln!("LEFT OUT: the feature `{}`: {}", linked.feature, whys.join("; "));
+        eprintln!("  to have it tested: sudo apt-get install {}", names.join(" "));
+        features.push(linked.feature);
+        excluded.extend(linked.packages.iter().map(|&p| p.to_owned()));
     }
-    if left_out.is_empty() {
-        return Ok(Features::All);
+    if features.is_empty() {
+        return Ok(Selection::default());
     }
     let pulls = |package: &Value, feature: &str| {
         list(&package["features"][feature])
             .filter_map(Value::as_str)
-            .any(|x| left_out.iter().any(|l| x == *l || x.ends_with(&format!("/{l}"))))
+            .any(|x| features.iter().any(|l| x == *l || x.ends_with(&format!("/{l}"))))
     };
     let mut all = Vec::new();
-    for package in packages {
+    for package in packages
+        .iter()
+        .filter(|p| !excluded.iter().any(|x| x == text(p, "name")))
+    {
         for feature in package["features"].as_object().into_iter().flat_map(|f| f.keys()) {
-            if !left_out.contains(&feature.as_str()) && !pulls(package, feature) {
+            if !features.contains(&feature.as_str()) && !pulls(package, feature) {
                 all.push(format!("{}/{feature}", text(package, "name")));
             }
         }
     }
-    Ok(Features::Some(all))
+    Ok(Selection {
+        excluded,
+        features: Some(all),
+    })
 }
 
 /// Compiles the tests and says where they are.
 pub(crate) fn test_binaries(
-    features: &Features,
+    selection: &Selection,
     packages: &[String],
     release: bool,
 ) -> Result<Vec<TestBinary>> {
@@ -129,10 +185,11 @@ pub(crate) fn test_binaries(
     let mut command = Command::new(cargo());
     command
         .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
-        .args(features.arguments());
-    if packages.is_empty() {
-        command.arg("--workspace");
-    }
+        .args(if packages.is_empty() {
+            selection.workspace()
+        } else {
+            selection.features()
+        });
     packages.iter().for_each(|p| {
         command.args(["--package", p]);
     });

@@ -79,7 +79,7 @@ fn pass_signals_on() {
 pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     crate::signals::watch()?;
     std::thread::spawn(pass_signals_on);
-    let features = build::features(args.yes)?;
+    let selection = build::selection(args.yes)?;
     // The lab first: should it need to ask something, it asks at once.
     let lab = if args.host {
         None
@@ -91,7 +91,7 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     {
         eprintln!("note: {advice}");
     }
-    let binaries = build::test_binaries(&features, &args.packages, args.release)?;
+    let binaries = build::test_binaries(&selection, &args.packages, args.release)?;
     let place = if lab.is_some() {
         "in the lab"
     } else {
@@ -137,7 +137,7 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     }
     let mut outcomes = done.into_inner().expect("no panic holds it");
     if !args.no_doc {
-        outcomes.push(doctests(args, &features)?);
+        outcomes.push(doctests(args, &selection)?);
     }
     Ok(report(&outcomes))
 }
@@ -218,15 +218,16 @@ fn run(mut command: Command, name: &str) -> Result<Outcome> {
 }
 
 /// The documentation's examples, on the host: rustdoc compiles and runs them by itself.
-fn doctests(args: &TestArgs, features: &build::Features) -> Result<Outcome> {
+fn doctests(args: &TestArgs, selection: &build::Selection) -> Result<Outcome> {
     let mut command = Command::new(build::cargo());
     command
         .args(["test", "--doc", "--no-fail-fast"])
-        .args(features.arguments())
+        .args(selection.features())
         .current_dir(build::workspace()?);
     // cargo refuses a package without a library here instead of passing it over.
     let libraries = build::libraries()?;
-    let asked = |name: &String| args.packages.is_empty() || args.packages.contains(name);
+    let asked =
+        |name: &String| selection.has(name) && (args.packages.is_empty() || args.packages.contains(name));
     let wanted: Vec<_> = libraries.into_iter().filter(asked).collect();
     if wanted.is_empty() {
         command = Command::new("true");
