@@ -220,8 +220,6 @@ pub(crate) fn test_binaries(
             .with_context(|| format!("whose is {path}?"))?;
         binaries.push(binary(package, &message["target"], path, id, &messages));
     }
-    // The long ones first would be better still; names keep the output the same from run to run.
-    binaries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(binaries)
 }
 

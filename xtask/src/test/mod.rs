@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 mod libtest;
+mod order;
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
@@ -91,7 +92,9 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     {
         eprintln!("note: {advice}");
     }
-    let binaries = build::test_binaries(&selection, &args.packages, args.release)?;
+    let mut binaries = build::test_binaries(&selection, &args.packages, args.release)?;
+    let durations = order::Durations::load();
+    durations.sort(&mut binaries);
     let place = if lab.is_some() {
         "in the lab"
     } else {
@@ -136,6 +139,10 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
         return Ok(128 + signal);
     }
     let mut outcomes = done.into_inner().expect("no panic holds it");
+    // With filters little was run: that says nothing of the whole.
+    if args.filters.is_empty() && !args.host {
+        durations.keep(outcomes.iter().map(|o| (o.name.as_str(), o.seconds)));
+    }
     if !args.no_doc {
         outcomes.push(doctests(args, &selection)?);
     }
