@@ -2,6 +2,8 @@
 
 mod convert;
 mod frame;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod machine;
 mod memory;
 mod meter;
@@ -25,6 +27,9 @@ enum Command {
     Frame(Options),
     /// CPU conversion of whole pictures
     Convert(Options),
+    /// Frames to a GPU and back, by every route, in GB/s and against the bare copy
+    #[cfg(feature = "gpu")]
+    Gpu(gpu::Options),
     /// Runs every step a few times for strace to look at
     #[command(hide = true)]
     Once {
@@ -69,6 +74,8 @@ fn main() {
     match Cli::parse().command {
         Command::Frame(options) => measure(Suite::Frame, &options),
         Command::Convert(options) => measure(Suite::Convert, &options),
+        #[cfg(feature = "gpu")]
+        Command::Gpu(options) => gpu::measure(&options),
         Command::Once { suite, only } => strace::once(&chosen(suite, &only)),
     }
 }

@@ -1,0 +1,206 @@
+//! Frames to a GPU and back, by every route, in GB/s and as a share of the bare copy of the same bytes.
+
+mod clock;
+mod plain;
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use dmaframe_core::{Fourcc, Layout, Size};
+use dmaframe_wgpu::v30::wgpu;
+
+use crate::machine;
+
+/// What is measured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only rows whose name contains this
+    #[arg(default_value = "")]
+    only: String,
+    /// Picture heights
+    #[arg(long, value_delimiter = ',', default_values_t = [1080, 2160, 4320])]
+    heights: Vec<u32>,
+    /// Milliseconds a round lasts; there are seven
+    #[arg(long, default_value_t = 150)]
+    round_ms: u64,
+}
+
+/// What is moved.
+pub(crate) struct Picture {
+    pub(crate) fourcc: Fourcc,
+    pub(crate) size: Size,
+    /// Tight.
+    pub(crate) bytes: u64,
+}
+
+/// The device.
+pub(crate) struct Bench {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    pub(crate) round: Duration,
+    flying: Mutex<VecDeque<wgpu::SubmissionIndex>>,
+}
+
+/// Frames that may be under way.
+const AHEAD: usize = 2;
+
+impl Bench {
+    fn open(round: Duration) -> Result<Self, String> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::VULKAN,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        let adapter = pollster::block_on(instance.request_adapter(&options)).map_err(|e| e.to_string())?;
+        let info = adapter.get_info();
+        println!("GPU: {}, {} {}", info.name, info.driver, info.driver_info);
+        let desc = wgpu::DeviceDescriptor {
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&desc)).map_err(|e| e.to_string())?;
+        Ok(Self {
+            device,
+            queue,
+            round,
+            flying: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// Waits until the GPU is idle.
+    pub(crate) fn wait(&self) -> Result<(), String> {
+        self.flying.lock().map_err(|e| e.to_string())?.clear();
+        let all = wgpu::PollType::wait_indefinitely();
+        self.device.poll(all).map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Lets a few submissions be under way, not more.
+    pub(crate) fn keep_up(&self, index: wgpu::SubmissionIndex) -> Result<(), String> {
+        let mut flying = self.flying.lock().map_err(|e| e.to_string())?;
+        flying.push_back(index);
+        if flying.len() <= AHEAD {
+            return Ok(());
+        }
+        let oldest = wgpu::PollType::Wait {
+            submission_index: flying.pop_front(),
+            timeout: None,
+        };
+        self.device.poll(oldest).map(drop).map_err(|e| e.to_string())
+    }
+}
+
+/// One row: a name, what its share is of, and the work.
+struct Row {
+    name: &'static str,
+    /// The row that is 100 %.
+    of: Option<&'static str>,
+    seconds: fn(&Bench, &Picture) -> Result<f64, String>,
+}
+
+const UP: &str = "bare copy, host to GPU";
+const DOWN: &str = "bare copy, GPU to host";
+const ACROSS: &str = "bare copy, GPU to GPU";
+
+const ROWS: &[Row] = &[
+    Row {
+        name: UP,
+        of: None,
+        seconds: plain::bare_up,
+    },
+    Row {
+        name: DOWN,
+        of: None,
+        seconds: plain::bare_down,
+    },
+    Row {
+        name: ACROSS,
+        of: None,
+        seconds: plain::bare_across,
+    },
+    Row {
+        name: "queue.write_texture",
+        of: Some(UP),
+        seconds: plain::write_texture,
+    },
+    Row {
+        name: "copy, map and memcpy into a Vec",
+        of: Some(DOWN),
+        seconds: plain::read_back,
+    },
+];
+
+/// Measures and prints.
+pub(crate) fn measure(options: &Options) {
+    machine::print();
+    let bench = match Bench::open(Duration::from_millis(options.round_ms)) {
+        Ok(bench) => bench,
+        Err(why) => return println!("no GPU: {why}"),
+    };
+    for &height in &options.heights {
+        for fourcc in [Fourcc::NV12, Fourcc::ABGR8888] {
+            let size = Size::new(height * 16 / 9, height);
+            match Layout::tight(fourcc, size) {
+                Ok(layout) => table(
+                    &bench,
+                    &Picture {
+                        fourcc,
+                        size,
+                        bytes: layout.tight_len(),
+                    },
+                    &options.only,
+                ),
+                Err(error) => println!("{fourcc} {size}: {error}"),
+            }
+        }
+    }
+}
+
+fn table(bench: &Bench, picture: &Picture, only: &str) {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::ASCII_MARKDOWN)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    let megabytes = picture.bytes as f64 / 1e6;
+    table.set_header(vec![
+        format!("{} {} ({megabytes:.1} MB)", picture.fourcc, picture.size),
+        "ms a frame".into(),
+        "GB/s".into(),
+        "of the bare copy".into(),
+    ]);
+    let mut rates: Vec<(&str, f64)> = Vec::new();
+    for row in ROWS
+        .iter()
+        .filter(|row| row.of.is_none() || row.name.contains(only))
+    {
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        let mut cells = vec![Cell::new(row.name)];
+        match (row.seconds)(bench, picture) {
+            Ok(seconds) => {
+                let rate = picture.bytes as f64 / seconds / 1e9;
+                rates.push((row.name, rate));
+                cells.push(right(format!("{:.3}", seconds * 1e3)));
+                cells.push(right(format!("{rate:.1}")));
+                let whole = row.of.and_then(|of| rates.iter().find(|(name, _)| *name == of));
+                cells.push(right(whole.map_or(String::new(), |(_, whole)| {
+                    format!("{:.0} %", rate / whole * 100.0)
+                })));
+            }
+            Err(why) => cells.push(Cell::new(format!("not run: {why}"))),
+        }
+        table.add_row(cells);
+    }
+    println!("\n{table}");
+}

@@ -1,0 +1,167 @@
+//! What wgpu itself does with bytes: the bare copies that routes are measured against, and its ways up and down.
+
+use dmaframe_core::{Fourcc, Size};
+use dmaframe_wgpu::v30::wgpu;
+
+use super::clock;
+use super::{Bench, Picture};
+
+/// Copies in one submission, so that submitting costs nothing.
+const COPIES: u32 = 4;
+
+fn buffer(bench: &Bench, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    bench.device().create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size,
+        usage,
+        mapped_at_creation: false,
+    })
+}
+
+/// The bare copy from one kind of memory to another.
+fn copy(
+    bench: &Bench,
+    picture: &Picture,
+    from: wgpu::BufferUsages,
+    to: wgpu::BufferUsages,
+) -> Result<f64, String> {
+    let from = buffer(bench, picture.bytes, from | wgpu::BufferUsages::COPY_SRC);
+    let to = buffer(bench, picture.bytes, to | wgpu::BufferUsages::COPY_DST);
+    let all = clock::seconds(bench.round, |count| {
+        for _ in 0..count {
+            let mut encoder = bench.device().create_command_encoder(&Default::default());
+            for _ in 0..COPIES {
+                encoder.copy_buffer_to_buffer(&from, 0, &to, 0, picture.bytes);
+            }
+            bench.queue().submit([encoder.finish()]);
+        }
+        bench.wait()
+    })?;
+    Ok(all / f64::from(COPIES))
+}
+
+/// From the host's memory, as the driver allocates it, to the GPU's.
+pub(crate) fn bare_up(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    copy(
+        bench,
+        picture,
+        wgpu::BufferUsages::MAP_WRITE,
+        wgpu::BufferUsages::STORAGE,
+    )
+}
+
+/// The other way.
+pub(crate) fn bare_down(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    copy(
+        bench,
+        picture,
+        wgpu::BufferUsages::STORAGE,
+        wgpu::BufferUsages::MAP_READ,
+    )
+}
+
+/// Within the GPU.
+pub(crate) fn bare_across(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    copy(
+        bench,
+        picture,
+        wgpu::BufferUsages::STORAGE,
+        wgpu::BufferUsages::STORAGE,
+    )
+}
+
+/// The textures an app without this library uploads to: format, width, height and bytes a row of each.
+fn planes(fourcc: Fourcc, size: Size) -> Vec<(wgpu::TextureFormat, u32, u32, u32)> {
+    if fourcc == Fourcc::NV12 {
+        return vec![
+            (wgpu::TextureFormat::R8Unorm, size.width, size.height, size.width),
+            (
+                wgpu::TextureFormat::Rg8Unorm,
+                size.width / 2,
+                size.height / 2,
+                size.width,
+            ),
+        ];
+    }
+    vec![(
+        wgpu::TextureFormat::Rgba8Unorm,
+        size.width,
+        size.height,
+        size.width * 4,
+    )]
+}
+
+/// `queue.write_texture`, plane by plane: how it is done everywhere.
+pub(crate) fn write_texture(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    let bytes = vec![0x55u8; picture.bytes as usize];
+    let planes: Vec<_> = planes(picture.fourcc, picture.size)
+        .into_iter()
+        .map(|(format, width, height, stride)| {
+            let size = wgpu::Extent3d {
+                width,
+                height,
+                depth_or_array_layers: 1,
+            };
+            let texture = bench.device().create_texture(&wgpu::TextureDescriptor {
+                label: None,
+                size,
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: wgpu::TextureDimension::D2,
+                format,
+                usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+                view_formats: &[],
+            });
+            (texture, size, stride)
+        })
+        .collect();
+    clock::seconds(bench.round, |count| {
+        for _ in 0..count {
+            let mut offset = 0;
+            for (texture, size, stride) in &planes {
+                let layout = wgpu::TexelCopyBufferLayout {
+                    offset,
+                    bytes_per_row: Some(*stride),
+                    rows_per_image: None,
+                };
+                bench
+                    .queue()
+                    .write_texture(texture.as_image_copy(), &bytes, layout, *size);
+                offset += u64::from(stride * size.height);
+            }
+            let index = bench.queue().submit([]);
+            // As a player paces itself: one frame ahead. Without it the staging memory of the whole round piles up.
+            bench.keep_up(index)?;
+        }
+        bench.wait()
+    })
+}
+
+/// A picture out of the GPU into a `Vec`, as apps read filtered frames back: copy, map, copy.
+pub(crate) fn read_back(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    let from = buffer(
+        bench,
+        picture.bytes,
+        wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+    );
+    let to = buffer(
+        bench,
+        picture.bytes,
+        wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+    );
+    let mut bytes = vec![0u8; picture.bytes as usize];
+    clock::seconds(bench.round, |count| {
+        for _ in 0..count {
+            let mut encoder = bench.device().create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(&from, 0, &to, 0, picture.bytes);
+            bench.queue().submit([encoder.finish()]);
+            to.map_async(wgpu::MapMode::Read, .., |_| {});
+            bench.wait()?;
+            let view = to.get_mapped_range(..).map_err(|e| e.to_string())?;
+            bytes.copy_from_slice(&view);
+            drop(view);
+            to.unmap();
+        }
+        Ok(())
+    })
+}
