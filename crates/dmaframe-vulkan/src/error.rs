@@ -186,6 +186,19 @@ pub enum Refusal {
         /// The object.
         object: usize,
     },
+    /// The device is not a Vulkan one: for layers above that know other APIs too.
+    #[error("the device is not a Vulkan one")]
+    NotVulkan,
+    /// Larger than a limit that the device was opened with.
+    #[error("{what} is {value}, the device's limit {limit}")]
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// The number found.
+        value: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// Somebody switched the route off.
     #[error("switched off")]
     SwitchedOff,

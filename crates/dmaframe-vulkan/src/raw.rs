@@ -16,6 +16,7 @@ use crate::queue::Queue;
 use crate::sys::commands::RawQueue;
 use crate::sys::context::{Context, Owner};
 use crate::sys::host::HostPages;
+use crate::sys::memory;
 use crate::sys::semaphore::Semaphore;
 
 /// Somebody else's device.
@@ -118,6 +119,29 @@ pub struct OwnedBuffer {
     pub size: u64,
     /// What the memory is made of, where it is this process's pages.
     pub pages: Option<Pages>,
+}
+
+impl OwnedBuffer {
+    /// A buffer in the device's own memory, for copies of frames that shaders read better from there.
+    ///
+    /// Its contents are whatever the memory held: fill it before anybody reads it.
+    ///
+    /// # Errors
+    /// [`Refusal::Vk`](crate::Refusal::Vk), [`Refusal::NoMemoryType`](crate::Refusal::NoMemoryType).
+    pub fn device_local(gpu: &Gpu, size: u64, usage: vk::BufferUsageFlags) -> Result<Self, crate::Refusal> {
+        let none = vk::ExternalMemoryHandleTypeFlags::empty();
+        let buffer = memory::Buffer::new(&gpu.0, size, usage, none)?;
+        let needs = buffer.needs();
+        let memory = memory::Memory::plain(&gpu.0, needs, vk::MemoryPropertyFlags::DEVICE_LOCAL)
+            .or_else(|_| memory::Memory::plain(&gpu.0, needs, vk::MemoryPropertyFlags::empty()))?;
+        let (buffer, memory, _) = buffer.bind(memory)?.into_handles();
+        Ok(Self {
+            buffer,
+            memory,
+            size,
+            pages: None,
+        })
+    }
 }
 
 /// CPU pages that device memory was made of; they stay while this lives.
