@@ -5,10 +5,12 @@
 
 mod error;
 mod level;
+mod options;
 
 pub use dmaframe_vulkan::{self as vulkan, Refusal, Route};
 pub use error::Error;
 pub use level::Level;
+pub use options::{ImportOptions, Routes};
 
 #[cfg(feature = "wgpu-28")]
 pub mod v28;

@@ -16,6 +16,7 @@ struct Inner {
     /// `None` on another backend than Vulkan.
     vulkan: Option<dmaframe_vulkan::Gpu>,
     level: Level,
+    limits: (u64, u64),
 }
 
 impl Gpu {
@@ -27,11 +28,16 @@ impl Gpu {
             Some(gpu) if gpu.extensions().dmabuf() => Level::Plain,
             _ => Level::Upload,
         };
+        let limits = device.limits();
         Self(Arc::new(Inner {
             device: device.clone(),
             queue: queue.clone(),
             vulkan,
             level,
+            limits: (
+                u64::from(limits.max_storage_buffer_binding_size),
+                limits.max_buffer_size,
+            ),
         }))
     }
 
@@ -51,6 +57,11 @@ impl Gpu {
     #[must_use]
     pub fn vulkan(&self) -> Option<&dmaframe_vulkan::Gpu> {
         self.0.vulkan.as_ref()
+    }
+
+    /// The longest storage binding and buffer that wgpu allows here, in bytes.
+    pub(super) fn limits(&self) -> (u64, u64) {
+        self.0.limits
     }
 
     /// How well this device can be synchronised with.

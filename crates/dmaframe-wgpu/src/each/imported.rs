@@ -1,10 +1,13 @@
 //! A frame as a shader sees it.
 
+use std::sync::{Arc, Mutex};
+
 use arrayvec::ArrayVec;
 use dmaframe_core::Frame;
+use dmaframe_vulkan::ash::vk;
 
-use super::wgpu;
-use crate::Route;
+use super::{Gpu, wgpu};
+use crate::{Error, Route};
 
 /// A plane in a buffer: read it as `array<u32>`.
 #[derive(Clone, Debug)]
@@ -37,13 +40,43 @@ pub enum Source {
     Textures(ArrayVec<PlaneTexture, 4>),
 }
 
+/// The Vulkan handles below a [`Source`] that has to be taken over from, and given back to, other devices.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared {
+    pub(super) buffers: ArrayVec<vk::Buffer, 4>,
+    pub(super) images: ArrayVec<vk::Image, 4>,
+}
+
+/// What stays in the cache between frames.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) route: Route,
+    pub(super) source: Source,
+    pub(super) shared: Shared,
+    /// How many have taken the memory over and not given it back.
+    pub(super) users: Mutex<u32>,
+}
+
+impl Kept {
+    pub(super) fn new(route: Route, source: Source, shared: Shared) -> Self {
+        Self {
+            route,
+            source,
+            shared,
+            users: Mutex::new(0),
+        }
+    }
+}
+
 /// A frame that the GPU can read. Keeps the frame, and so its lease, until it is dropped.
+///
+/// A clone is another handle. Work that was submitted with [`Gpu::submit`] holds one until it is done.
 #[derive(Clone, Debug)]
 #[must_use = "dropping it gives the frame back"]
 pub struct Imported {
+    pub(super) gpu: Gpu,
     pub(super) frame: Frame,
-    pub(super) route: Route,
-    pub(super) source: Source,
+    pub(super) kept: Arc<Kept>,
 }
 
 impl Imported {
@@ -52,15 +85,37 @@ impl Imported {
         &self.frame
     }
 
+    /// The device it was imported on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
     /// How it came in.
     #[must_use]
     pub fn route(&self) -> Route {
-        self.route
+        self.kept.route
     }
 
-    /// Where its pixels are.
-    #[must_use]
-    pub fn source(&self) -> &Source {
-        &self.source
+    /// Where its pixels are, for code of this crate, which only reads them.
+    pub(super) fn source(&self) -> &Source {
+        &self.kept.source
+    }
+
+    /// Where its pixels are, for shaders of the application's own.
+    ///
+    /// wgpu has no buffers that a shader can only read, so from here on CPU views of a frame that came by
+    /// [`Route::Buffer`] copy rows out instead of borrowing them, as if its descriptors had been lent
+    /// ([`Object::lend`](dmaframe_core::Object::lend)). Writing into it shows in the producer's memory. Textures and
+    /// copies are not shared with anybody that minds.
+    ///
+    /// # Errors
+    /// [`Error::Frame`] while a CPU view of the frame is alive.
+    pub fn lend(&self) -> Result<&Source, Error> {
+        if self.route() == Route::Buffer {
+            for (index, object) in self.frame.buffer().objects().iter().enumerate() {
+                let _ = object.lend(index)?;
+            }
+        }
+        Ok(self.source())
     }
 }

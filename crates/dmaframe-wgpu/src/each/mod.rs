@@ -4,7 +4,11 @@ use super::wgpu;
 
 mod gpu;
 mod imported;
+mod importer;
+mod scope;
 mod sys;
+mod upload;
 
 pub use gpu::Gpu;
+pub use importer::Importer;
 pub use imported::{Imported, PlaneBuffer, PlaneTexture, Source};
