@@ -17,6 +17,7 @@ mod meta;
 pub mod negotiate;
 mod object;
 mod parts;
+pub mod quirks;
 pub mod raw;
 pub mod report;
 mod shared;

@@ -1,177 +1,9 @@
-//! Negotiation as data.
-//!
-//! Every endpoint says what it takes as a [`FormatSet`]; [`negotiate`] gives the offers both sides share, best first,
-//! or an explanation of why there are none. An import that fails takes its pair out and the next offer comes up, since
-//! sharing a modifier does not guarantee that an import works (`dma-buf-alloc-exchange.rst`).
-//!
-//! ```
-//! use dmaframe_core::{Fourcc, Modifier, negotiate::{FormatSet, negotiate}};
-//! let camera = FormatSet::new("camera").with(Fourcc::YUYV, Modifier::LINEAR).with(Fourcc::NV12, Modifier::LINEAR);
-//! let gpu = FormatSet::new("gpu").with(Fourcc::NV12, Modifier::LINEAR);
-//! let mut offers = negotiate(&camera, &gpu).unwrap();
-//! assert_eq!(offers.current().unwrap().fourcc, Fourcc::NV12);
-//! let why = offers.refuse("no memory type").unwrap_err();
-//! assert!(why.to_string().contains("NV12 LINEAR: no memory type"));
-//! ```
+//! The formats two endpoints share, best first.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
+use super::{FormatSet, Pair, Usage};
 use crate::format::{Fourcc, Model, Modifier};
-
-/// A format in a layout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Pair {
-    /// Pixel format.
-    pub fourcc: Fourcc,
-    /// Layout.
-    pub modifier: Modifier,
-}
-
-impl fmt::Display for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.fourcc, self.modifier)
-    }
-}
-
-/// What an endpoint does with a frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Usage {
-    /// Anything.
-    #[default]
-    Any,
-    /// The CPU reads or writes it.
-    Cpu,
-    /// A GPU samples it or reads it as a buffer.
-    Sample,
-    /// A GPU renders into it.
-    Render,
-    /// A display scans it out.
-    Scanout,
-    /// An encoder reads it.
-    Encode,
-    /// A camera or decoder writes it.
-    Capture,
-}
-
-/// What one endpoint takes or gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FormatSet {
-    name: String,
-    pairs: BTreeSet<Pair>,
-    /// The endpoint's own order of liking, best first; formats not in it come after.
-    preferred: Vec<Fourcc>,
-    usage: Usage,
-    device: Option<u64>,
-}
-
-impl FormatSet {
-    /// An empty set; `name` is how explanations call the endpoint.
-    #[must_use]
-    pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            pairs: BTreeSet::new(),
-            preferred: Vec::new(),
-            usage: Usage::Any,
-            device: None,
-        }
-    }
-
-    /// Adds a pair. Formats added earlier are liked better.
-    #[must_use]
-    pub fn with(mut self, fourcc: Fourcc, modifier: Modifier) -> Self {
-        self.insert(fourcc, modifier);
-        self
-    }
-
-    /// What the endpoint does with the frames.
-    #[must_use]
-    pub fn with_usage(mut self, usage: Usage) -> Self {
-        self.usage = usage;
-        self
-    }
-
-    /// The DRM device (`dev_t`) the endpoint lives on: only on one and the same device is an implicit modifier worth
-    /// anything.
-    #[must_use]
-    pub fn with_device(mut self, device: u64) -> Self {
-        self.device = Some(device);
-        self
-    }
-
-    /// Adds a pair; `false` if it was there.
-    pub fn insert(&mut self, fourcc: Fourcc, modifier: Modifier) -> bool {
-        if !self.preferred.contains(&fourcc) {
-            self.preferred.push(fourcc);
-        }
-        self.pairs.insert(Pair { fourcc, modifier })
-    }
-
-    /// Takes a pair out; `false` if it was not there.
-    pub fn remove(&mut self, pair: Pair) -> bool {
-        self.pairs.remove(&pair)
-    }
-
-    /// Whether the pair is in the set. `Invalid` matches only `Invalid`.
-    #[must_use]
-    pub fn contains(&self, pair: Pair) -> bool {
-        self.pairs.contains(&pair)
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What the endpoint does with the frames.
-    #[must_use]
-    pub fn usage(&self) -> Usage {
-        self.usage
-    }
-
-    /// All pairs, in no order of liking.
-    pub fn iter(&self) -> impl Iterator<Item = Pair> + '_ {
-        self.pairs.iter().copied()
-    }
-
-    /// Formats, best liked first.
-    pub fn fourccs(&self) -> impl Iterator<Item = Fourcc> + '_ {
-        self.preferred
-            .iter()
-            .copied()
-            .filter(|f| self.pairs.iter().any(|p| p.fourcc == *f))
-    }
-
-    /// The modifiers of one format.
-    pub fn modifiers(&self, fourcc: Fourcc) -> impl Iterator<Item = Modifier> + '_ {
-        self.pairs
-            .iter()
-            .filter(move |p| p.fourcc == fourcc)
-            .map(|p| p.modifier)
-    }
-
-    /// How many pairs.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.pairs.len()
-    }
-
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
-    }
-
-    fn rank(&self, fourcc: Fourcc) -> usize {
-        self.preferred
-            .iter()
-            .position(|f| *f == fourcc)
-            .unwrap_or(usize::MAX)
-    }
-}
 
 /// What both sides share, best first, and what was refused on the way.
 #[derive(Clone, Debug)]
@@ -232,11 +64,12 @@ impl fmt::Display for NoCommonFormat {
         write!(
             f,
             "{} and {} share no usable format",
-            producer.name, consumer.name
+            producer.name(),
+            consumer.name()
         )?;
         if producer.is_empty() || consumer.is_empty() {
             let empty = if producer.is_empty() { producer } else { consumer };
-            return write!(f, ": {} offers nothing at all", empty.name);
+            return write!(f, ": {} offers nothing at all", empty.name());
         }
         for (pair, reason) in &self.refused {
             write!(f, "; {pair}: {reason}")?;
@@ -269,9 +102,9 @@ impl fmt::Display for NoCommonFormat {
             write!(
                 f,
                 "; {fourcc}: {} has {}, {} has {}",
-                producer.name,
+                producer.name(),
                 list(producer),
-                consumer.name,
+                consumer.name(),
                 list(consumer)
             )?;
         }
@@ -285,9 +118,9 @@ impl fmt::Display for NoCommonFormat {
             write!(
                 f,
                 ": {} has {}, {} has {}",
-                producer.name,
+                producer.name(),
                 list(producer),
-                consumer.name,
+                consumer.name(),
                 list(consumer)
             )?;
         }
@@ -303,8 +136,8 @@ impl fmt::Display for NoCommonFormat {
 /// # Errors
 /// [`NoCommonFormat`] explains an empty intersection.
 pub fn negotiate(producer: &FormatSet, consumer: &FormatSet) -> Result<Offers, Box<NoCommonFormat>> {
-    let cpu = producer.usage == Usage::Cpu || consumer.usage == Usage::Cpu;
-    let same_device = match (producer.device, consumer.device) {
+    let cpu = producer.usage() == Usage::Cpu || consumer.usage() == Usage::Cpu;
+    let same_device = match (producer.device(), consumer.device()) {
         (Some(a), Some(b)) => a == b,
         // Nobody said: let the import decide, as implicit sharing always has.
         _ => true,
@@ -343,7 +176,7 @@ pub fn negotiate(producer: &FormatSet, consumer: &FormatSet) -> Result<Offers, B
 }
 
 /// Bits per pixel of a large picture; formats outside the table last.
-fn bits_per_pixel(fourcc: Fourcc) -> u64 {
+pub(super) fn bits_per_pixel(fourcc: Fourcc) -> u64 {
     let size = crate::Size::new(4096, 4096);
     fourcc
         .info()
@@ -352,7 +185,7 @@ fn bits_per_pixel(fourcc: Fourcc) -> u64 {
         .map_or(u64::MAX, |len| (len * 8) >> 24)
 }
 
-fn modifier_cost(modifier: Modifier, cpu: bool) -> u8 {
+pub(super) fn modifier_cost(modifier: Modifier, cpu: bool) -> u8 {
     match modifier {
         m if m.is_linear() => u8::from(!cpu),
         m if m.is_implicit() => 2,
