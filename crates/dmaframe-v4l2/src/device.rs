@@ -36,16 +36,24 @@ impl Capabilities {
         self.flags & video != 0 && self.flags & m2m == 0 && self.flags & abi::CAP_STREAMING != 0
     }
 
-    /// Whether the node speaks the multi-planar API (`V4L2_CAP_VIDEO_CAPTURE_MPLANE`).
+    /// Whether the node takes pictures in and gives pictures out (`V4L2_CAP_VIDEO_M2M`): a converter, an encoder or a
+    /// decoder.
+    #[must_use]
+    pub fn is_m2m(&self) -> bool {
+        let m2m = abi::CAP_VIDEO_M2M | abi::CAP_VIDEO_M2M_MPLANE;
+        self.flags & m2m != 0 && self.flags & abi::CAP_STREAMING != 0
+    }
+
+    /// Whether the node speaks the multi-planar API (`V4L2_CAP_VIDEO_CAPTURE_MPLANE`, `V4L2_CAP_VIDEO_M2M_MPLANE`).
     #[must_use]
     pub fn is_multiplanar(&self) -> bool {
-        self.flags & abi::CAP_VIDEO_CAPTURE_MPLANE != 0
+        self.flags & (abi::CAP_VIDEO_CAPTURE_MPLANE | abi::CAP_VIDEO_M2M_MPLANE) != 0
     }
 
     fn reason(&self) -> String {
         let m2m = abi::CAP_VIDEO_M2M | abi::CAP_VIDEO_M2M_MPLANE;
         let what = if self.flags & m2m != 0 {
-            "a mem2mem device"
+            "a mem2mem device (Device::open_m2m)"
         } else if self.flags & (abi::CAP_VIDEO_CAPTURE | abi::CAP_VIDEO_CAPTURE_MPLANE) == 0 {
             "no video capture"
         } else if self.flags & abi::CAP_READWRITE != 0 {
@@ -57,7 +65,16 @@ impl Capabilities {
     }
 }
 
-/// An open video capture device.
+/// One of the two queues of buffers a device can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Queue {
+    /// Buffers that the device fills.
+    Capture,
+    /// Buffers that the device reads.
+    Output,
+}
+
+/// An open video capture or mem2mem device.
 ///
 /// Owns the descriptor of the node, opened non-blocking and close-on-exec; dropping it closes the node. The methods
 /// ask and set things and return at once (as far as the driver does: some talk to the sensor over I2C or USB).
@@ -81,6 +98,25 @@ impl Device {
         let device = Self::open_any(path)?;
         if !device.caps.is_capture() {
             return Err(Error::NotCapture {
+                device: path.to_owned(),
+                reason: device.caps.reason(),
+            });
+        }
+        Ok(device)
+    }
+
+    /// Opens the mem2mem device at `path`: a converter, an encoder or a decoder. Every open file of such a node is a
+    /// device of its own, with its own formats, controls and buffers.
+    ///
+    /// What asks or sets a format, a size or a rectangle without naming a queue means the CAPTURE queue: what comes out.
+    ///
+    /// # Errors
+    /// [`Error::Open`]; [`Error::NotM2m`] for any other node.
+    pub fn open_m2m(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let device = Self::open_any(path)?;
+        if !device.caps.is_m2m() {
+            return Err(Error::NotM2m {
                 device: path.to_owned(),
                 reason: device.caps.reason(),
             });
@@ -159,18 +195,14 @@ impl Device {
         &self.caps
     }
 
-    /// `V4L2_BUF_TYPE_VIDEO_CAPTURE` or its multi-planar sister: every request of this crate uses one of the two.
-    pub(crate) fn buf_type(&self) -> u32 {
-        if self.caps.is_multiplanar() {
-            abi::BUF_TYPE_VIDEO_CAPTURE_MPLANE
-        } else {
-            abi::BUF_TYPE_VIDEO_CAPTURE
+    /// The buffer type of a queue, in the API the node speaks.
+    pub(crate) fn buf_type(&self, queue: Queue) -> u32 {
+        match (queue, self.caps.is_multiplanar()) {
+            (Queue::Capture, false) => abi::BUF_TYPE_VIDEO_CAPTURE,
+            (Queue::Capture, true) => abi::BUF_TYPE_VIDEO_CAPTURE_MPLANE,
+            (Queue::Output, false) => abi::BUF_TYPE_VIDEO_OUTPUT,
+            (Queue::Output, true) => abi::BUF_TYPE_VIDEO_OUTPUT_MPLANE,
         }
-    }
-
-    /// The same for the requests that take an `int`.
-    pub(crate) fn buf_type_int(&self) -> i32 {
-        i32::try_from(self.buf_type()).unwrap_or(0)
     }
 
     /// Another descriptor of the same open device, which shares its buffers and settings.
@@ -224,7 +256,7 @@ pub fn list() -> Result<Vec<Listed>, Error> {
 }
 
 /// `/dev/video*`, by number.
-fn nodes() -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn nodes() -> Result<Vec<PathBuf>, Error> {
     let dev = Path::new("/dev");
     let failed = |error: std::io::Error| Error::Open {
         device: dev.to_owned(),

@@ -9,7 +9,7 @@ use dmaframe_core::Size;
 use dmaframe_core::negotiate::{FormatSet, Usage};
 use rustix::io::Errno;
 
-use crate::device::{Device, text};
+use crate::device::{Device, Queue, text};
 use crate::error::Error;
 use crate::interval::Interval;
 use crate::pixelformat::PixelFormat;
@@ -88,11 +88,20 @@ impl Device {
     /// # Errors
     /// [`Error::Request`], [`Error::Unplugged`].
     pub fn formats(&self) -> Result<Vec<OfferedFormat>, Error> {
+        self.formats_of(Queue::Capture)
+    }
+
+    /// [`Device::formats`] of one of the queues. What a mem2mem device offers on one side may depend on the format of
+    /// the other.
+    ///
+    /// # Errors
+    /// As [`Device::formats`].
+    pub fn formats_of(&self, queue: Queue) -> Result<Vec<OfferedFormat>, Error> {
         let mut list = Vec::new();
         for index in 0..LIST_LIMIT {
             let mut desc = abi::FmtDesc {
                 index,
-                kind: self.buf_type(),
+                kind: self.buf_type(queue),
                 ..abi::FmtDesc::zeroed()
             };
             match sys::enum_fmt(self.as_fd(), &mut desc) {

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use dmaframe_core::Size;
 use rustix::io::Errno;
 
 use crate::controls::ControlKind;
 use crate::format::Field;
+use crate::m2m::Role;
 use crate::pixelformat::PixelFormat;
 
 /// Everything this crate refuses or passes on. Each message names the device, the value found and the limit.
@@ -25,6 +27,14 @@ pub enum Error {
     /// mem2mem device, or no V4L2 device at all).
     #[error("{} is no video capture device with streaming buffers: {reason}", device.display())]
     NotCapture {
+        /// The device node.
+        device: PathBuf,
+        /// What it is instead.
+        reason: String,
+    },
+    /// The node is open but is no mem2mem device with streaming buffers.
+    #[error("{} is no mem2mem device with streaming buffers: {reason}", device.display())]
+    NotM2m {
         /// The device node.
         device: PathBuf,
         /// What it is instead.
@@ -154,7 +164,7 @@ pub enum Error {
     },
     /// The driver cannot use the caller's memory: scattered pages for a device without an IOMMU (`EFAULT`), another
     /// device's memory it cannot reach. The driver's own buffers, exported, work for every device.
-    #[error("{} cannot capture into buffer {buffer}: {errno}{}", device.display(), import_hint(*errno))]
+    #[error("{} cannot use the memory given for buffer {buffer}: {errno}{}", device.display(), import_hint(*errno))]
     ImportRefused {
         /// The device node.
         device: PathBuf,
@@ -182,6 +192,75 @@ pub enum Error {
         found: u32,
         /// How many buffers there are.
         limit: usize,
+    },
+    /// A mem2mem device that does something else.
+    #[error("{} is no {wanted:?}: {}", device.display(), roles(found))]
+    NotRole {
+        /// The device node.
+        device: PathBuf,
+        /// What it was to be.
+        wanted: Role,
+        /// What it is.
+        found: Vec<Role>,
+    },
+    /// A stateless decoder: it wants the stream's headers parsed and given with the request API, which this crate does
+    /// not do. Use a library that does (GStreamer's `v4l2codecs`, libva-v4l2-request).
+    #[error("{} decodes {format} as a stateless decoder (request API), which is not supported: it needs somebody who parses the stream", device.display())]
+    Stateless {
+        /// The device node.
+        device: PathBuf,
+        /// The format it takes.
+        format: PixelFormat,
+    },
+    /// The driver cannot take pictures of this size.
+    #[error("{} takes no pictures of {asked}: it offered {offered}", device.display())]
+    SizeRefused {
+        /// The device node.
+        device: PathBuf,
+        /// What was asked.
+        asked: Size,
+        /// What the driver has instead.
+        offered: Size,
+    },
+    /// Every input buffer is with the driver. Outputs have to be taken, or the descriptor waited for.
+    #[error("{} has all of its {buffers} input buffers in work: take what came out, or wait until it is readable", device.display())]
+    Full {
+        /// The device node.
+        device: PathBuf,
+        /// Input buffers there are.
+        buffers: usize,
+    },
+    /// No input is taken between a drain and its end.
+    #[error("{} is being drained: inputs are taken again after Output::Drained", device.display())]
+    Draining {
+        /// The device node.
+        device: PathBuf,
+    },
+    /// An input of another format, size or codec than the device was set up for.
+    #[error("{}: the input does not fit: {reason}", device.display())]
+    InputMismatch {
+        /// The device node.
+        device: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// An empty access unit, or one longer than an input buffer.
+    #[error("{}: an access unit of {found} bytes; 1 to {limit} go into an input buffer (FormatRequest::buffer_size)", device.display())]
+    UnitSize {
+        /// The device node.
+        device: PathBuf,
+        /// Its bytes.
+        found: usize,
+        /// Bytes of an input buffer.
+        limit: usize,
+    },
+    /// No dma-buf for a copy of an input could be had.
+    #[error("{}: no memory for a copy of the input: {reason}", device.display())]
+    NoMemory {
+        /// The device node.
+        device: PathBuf,
+        /// Why, for each allocator.
+        reason: String,
     },
     /// The stream is stopped: nothing will arrive until it is started.
     #[error("{} is not streaming: start the capture first", device.display())]
@@ -279,6 +358,7 @@ impl Error {
             Self::NotFound { .. } => None,
             Self::Open { device, .. }
             | Self::NotCapture { device, .. }
+            | Self::NotM2m { device, .. }
             | Self::Busy { device, .. }
             | Self::Unplugged { device, .. }
             | Self::Request { device, .. }
@@ -294,6 +374,14 @@ impl Error {
             | Self::MemoryMode { device, .. }
             | Self::BufferIndex { device, .. }
             | Self::Stopped { device }
+            | Self::NotRole { device, .. }
+            | Self::Stateless { device, .. }
+            | Self::SizeRefused { device, .. }
+            | Self::Full { device, .. }
+            | Self::Draining { device }
+            | Self::InputMismatch { device, .. }
+            | Self::UnitSize { device, .. }
+            | Self::NoMemory { device, .. }
             | Self::NoControl { device, .. }
             | Self::ControlRange { device, .. }
             | Self::ControlKind { device, .. }
@@ -302,6 +390,14 @@ impl Error {
             | Self::Core { device, .. } => Some(device),
         }
     }
+}
+
+fn roles(found: &[Role]) -> String {
+    if found.is_empty() {
+        return "it does nothing this crate knows".to_owned();
+    }
+    let names: Vec<_> = found.iter().map(|role| format!("{role:?}")).collect();
+    format!("it is a {}", names.join(", "))
 }
 
 fn import_hint(errno: Errno) -> &'static str {

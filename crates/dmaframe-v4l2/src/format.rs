@@ -5,10 +5,10 @@
 use std::os::fd::AsFd;
 
 use arrayvec::ArrayVec;
-use dmaframe_core::{ColorInfo, Size};
+use dmaframe_core::{ColorInfo, Layout, Size};
 
 use crate::color::RawColor;
-use crate::device::Device;
+use crate::device::{Device, Queue};
 use crate::error::Error;
 use crate::pixelformat::PixelFormat;
 use crate::sys::abi::{self, Plain};
@@ -45,6 +45,10 @@ pub struct FormatRequest {
     pub size: Option<Size>,
     /// Bytes per row wanted for the first plane; the driver takes it, a larger one, or its own.
     pub stride: Option<u32>,
+    /// Bytes a buffer of an encoded format shall have; the driver takes them, more, or its own.
+    pub buffer_size: Option<u32>,
+    /// The colour fields of what goes in (OUTPUT queues): an encoder writes them into its stream.
+    pub color: Option<RawColor>,
 }
 
 impl FormatRequest {
@@ -55,6 +59,40 @@ impl FormatRequest {
             pixel_format: Some(pixel_format),
             size: Some(size),
             stride: None,
+            buffer_size: None,
+            color: None,
+        }
+    }
+
+    /// The format of frames of `layout`, so that a device reads them as they are; `None` when V4L2 has no such format.
+    #[must_use]
+    pub fn of_layout(layout: &Layout) -> Option<Self> {
+        let objects = layout
+            .planes()
+            .iter()
+            .map(|plane| plane.object + 1)
+            .max()
+            .unwrap_or(1);
+        let memory_planes = u8::try_from(objects).ok()?;
+        let pixel_format = PixelFormat::of(layout.fourcc(), layout.modifier(), memory_planes)?;
+        Some(Self {
+            stride: layout.planes().first().map(|plane| plane.stride),
+            ..Self::new(pixel_format, layout.size())
+        })
+    }
+}
+
+impl From<&Format> for FormatRequest {
+    /// What another device delivers, stride and colour included: for the device that takes it.
+    fn from(format: &Format) -> Self {
+        Self {
+            stride: format
+                .memory_planes()
+                .first()
+                .map(|plane| plane.stride)
+                .filter(|stride| *stride != 0),
+            color: Some(format.raw_color),
+            ..Self::new(format.pixel_format, format.size)
         }
     }
 }
@@ -151,7 +189,15 @@ impl Device {
     /// # Errors
     /// [`Error::Request`], [`Error::Unplugged`].
     pub fn format(&self) -> Result<Format, Error> {
-        self.raw_format().map(|raw| Format::from_sys(&raw))
+        self.format_of(Queue::Capture)
+    }
+
+    /// [`Device::format`] of one of the queues.
+    ///
+    /// # Errors
+    /// As [`Device::format`].
+    pub fn format_of(&self, queue: Queue) -> Result<Format, Error> {
+        self.raw_format(queue).map(|raw| Format::from_sys(&raw))
     }
 
     /// What [`Device::set_format`] would give, without changing anything (`VIDIOC_TRY_FMT`).
@@ -159,7 +205,7 @@ impl Device {
     /// # Errors
     /// As [`Device::set_format`]; also [`Error::Request`] with `ENOTTY` from drivers that cannot try.
     pub fn try_format(&self, request: FormatRequest) -> Result<Format, Error> {
-        self.apply(request, FormatCall::Try, "VIDIOC_TRY_FMT")
+        self.apply(Queue::Capture, request, FormatCall::Try, "VIDIOC_TRY_FMT")
     }
 
     /// Sets the format (`VIDIOC_S_FMT`) and returns what the driver made of it: the size and strides are its choice.
@@ -171,10 +217,18 @@ impl Device {
     /// [`Error::FormatRefused`] when the driver has another pixel format instead (the device is then set to that),
     /// [`Error::Busy`], [`Error::Request`], [`Error::Unplugged`].
     pub fn set_format(&self, request: FormatRequest) -> Result<Format, Error> {
-        self.apply(request, FormatCall::Set, "VIDIOC_S_FMT")
+        self.set_format_of(Queue::Capture, request)
     }
 
-    fn raw_format(&self) -> Result<AnyFormat, Error> {
+    /// [`Device::set_format`] of one of the queues. The OUTPUT queue first: it may change what the other one has.
+    ///
+    /// # Errors
+    /// As [`Device::set_format`].
+    pub fn set_format_of(&self, queue: Queue, request: FormatRequest) -> Result<Format, Error> {
+        self.apply(queue, request, FormatCall::Set, "VIDIOC_S_FMT")
+    }
+
+    fn raw_format(&self, queue: Queue) -> Result<AnyFormat, Error> {
         let mut raw = if self.capabilities().is_multiplanar() {
             AnyFormat::Multi(abi::PixFormatMplane::zeroed())
         } else {
@@ -185,12 +239,20 @@ impl Device {
                 ..abi::PixFormat::zeroed()
             })
         };
-        sys::format(self.as_fd(), FormatCall::Get, &mut raw).map_err(self.fail("VIDIOC_G_FMT"))?;
+        sys::format(self.as_fd(), FormatCall::Get, queue == Queue::Output, &mut raw)
+            .map_err(self.fail("VIDIOC_G_FMT"))?;
         Ok(raw)
     }
 
-    fn apply(&self, request: FormatRequest, call: FormatCall, name: &'static str) -> Result<Format, Error> {
-        let mut raw = self.raw_format()?;
+    fn apply(
+        &self,
+        queue: Queue,
+        request: FormatRequest,
+        call: FormatCall,
+        name: &'static str,
+    ) -> Result<Format, Error> {
+        let mut raw = self.raw_format(queue)?;
+        let color = request.color.unwrap_or_default();
         let asked = match &mut raw {
             AnyFormat::Single(pix) => {
                 let asked = request.pixel_format.unwrap_or(PixelFormat(pix.pixelformat));
@@ -201,7 +263,12 @@ impl Device {
                     pixelformat: asked.0,
                     field: abi::FIELD_NONE,
                     bytesperline: request.stride.unwrap_or(0),
+                    sizeimage: request.buffer_size.unwrap_or(0),
                     private: abi::PIX_FMT_PRIV_MAGIC,
+                    colorspace: color.colorspace,
+                    xfer_func: color.transfer,
+                    ycbcr_enc: color.encoding,
+                    quantization: color.quantization,
                     ..abi::PixFormat::zeroed()
                 };
                 asked
@@ -219,11 +286,17 @@ impl Device {
                 let planes = asked.frame().map_or(1, |frame| frame.memory_planes);
                 new.num_planes = planes;
                 new.plane_fmt[0].bytesperline = request.stride.unwrap_or(0);
+                new.plane_fmt[0].sizeimage = request.buffer_size.unwrap_or(0);
+                new.colorspace = color.colorspace;
+                // Codes of a few values each; what does not fit is none of them.
+                new.xfer_func = u8::try_from(color.transfer).unwrap_or(0);
+                new.ycbcr_enc = u8::try_from(color.encoding).unwrap_or(0);
+                new.quantization = u8::try_from(color.quantization).unwrap_or(0);
                 *mp = new;
                 asked
             }
         };
-        sys::format(self.as_fd(), call, &mut raw).map_err(self.fail(name))?;
+        sys::format(self.as_fd(), call, queue == Queue::Output, &mut raw).map_err(self.fail(name))?;
         let format = Format::from_sys(&raw);
         if request.pixel_format.is_some() && format.pixel_format != asked {
             let device = self.path().to_owned();

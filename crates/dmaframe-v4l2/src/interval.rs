@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use crate::device::Device;
+use crate::device::{Device, Queue};
 use crate::error::Error;
 use crate::sys;
 use crate::sys::abi::{self, Plain};
@@ -61,7 +61,7 @@ impl Device {
     /// [`Error::Request`], [`Error::Unplugged`].
     pub fn interval(&self) -> Result<Option<Interval>, Error> {
         let mut parm = abi::StreamParm {
-            kind: self.buf_type(),
+            kind: self.buf_type(Queue::Capture),
             ..abi::StreamParm::zeroed()
         };
         match sys::g_parm(self.as_fd(), &mut parm) {
@@ -78,8 +78,17 @@ impl Device {
     /// # Errors
     /// [`Error::Busy`] from drivers that cannot change it while streaming, [`Error::Request`], [`Error::Unplugged`].
     pub fn set_interval(&self, interval: Interval) -> Result<Option<Interval>, Error> {
+        self.set_interval_of(Queue::Capture, interval)
+    }
+
+    /// [`Device::set_interval`] for one of the queues: of an encoder's OUTPUT queue it is the rate that the bitrate is
+    /// reckoned with.
+    ///
+    /// # Errors
+    /// As [`Device::set_interval`].
+    pub fn set_interval_of(&self, queue: Queue, interval: Interval) -> Result<Option<Interval>, Error> {
         let mut parm = abi::StreamParm {
-            kind: self.buf_type(),
+            kind: self.buf_type(queue),
             ..abi::StreamParm::zeroed()
         };
         parm.capture.timeperframe = abi::Fract {

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use dmaframe_core::{Orientation, Rect, Rotation, Size};
 use rustix::io::Errno;
 
-use crate::device::{Device, text};
+use crate::device::{Device, Queue, text};
 use crate::error::Error;
 use crate::sys;
 use crate::sys::abi::{self, Plain};
@@ -89,14 +89,21 @@ impl Device {
     /// # Errors
     /// [`Error::Request`], [`Error::Unplugged`].
     pub fn selection(&self, target: SelectionTarget) -> Result<Option<Selection>, Error> {
-        // The single-planar type for both APIs, as the documentation asks.
+        self.selection_of(Queue::Capture, target)
+    }
+
+    /// [`Device::selection`] on one of the queues: on an OUTPUT queue the crop is the part of each buffer that is read.
+    ///
+    /// # Errors
+    /// As [`Device::selection`].
+    pub fn selection_of(&self, queue: Queue, target: SelectionTarget) -> Result<Option<Selection>, Error> {
         let mut arg = abi::Selection {
-            kind: abi::BUF_TYPE_VIDEO_CAPTURE,
+            kind: selection_type(queue),
             target: target.raw(),
             ..abi::Selection::zeroed()
         };
         match sys::g_selection(self.as_fd(), &mut arg) {
-            Ok(()) => Ok(Some(selection_of(&arg))),
+            Ok(()) => Ok(Some(from_raw(&arg))),
             Err(Errno::INVAL | Errno::NOTTY | Errno::NODATA) => Ok(None),
             Err(errno) => Err(self.fail("VIDIOC_G_SELECTION")(errno)),
         }
@@ -108,6 +115,19 @@ impl Device {
     /// # Errors
     /// [`Error::Busy`], [`Error::Request`] (`EINVAL`: no such rectangle), [`Error::Unplugged`].
     pub fn set_selection(&self, target: SelectionTarget, to: Selection) -> Result<Selection, Error> {
+        self.set_selection_of(Queue::Capture, target, to)
+    }
+
+    /// [`Device::set_selection`] on one of the queues.
+    ///
+    /// # Errors
+    /// As [`Device::set_selection`].
+    pub fn set_selection_of(
+        &self,
+        queue: Queue,
+        target: SelectionTarget,
+        to: Selection,
+    ) -> Result<Selection, Error> {
         let r = abi::SelRect {
             left: to.left,
             top: to.top,
@@ -115,13 +135,13 @@ impl Device {
             height: to.height,
         };
         let mut arg = abi::Selection {
-            kind: abi::BUF_TYPE_VIDEO_CAPTURE,
+            kind: selection_type(queue),
             target: target.raw(),
             r,
             ..abi::Selection::zeroed()
         };
         sys::s_selection(self.as_fd(), &mut arg).map_err(self.fail("VIDIOC_S_SELECTION"))?;
-        Ok(selection_of(&arg))
+        Ok(from_raw(&arg))
     }
 
     /// The inputs (`VIDIOC_ENUMINPUT`). Empty for devices that media-controller links configure.
@@ -218,7 +238,15 @@ impl Device {
     }
 }
 
-fn selection_of(arg: &abi::Selection) -> Selection {
+/// The single-planar type for both APIs, as the documentation asks.
+fn selection_type(queue: Queue) -> u32 {
+    match queue {
+        Queue::Capture => abi::BUF_TYPE_VIDEO_CAPTURE,
+        Queue::Output => abi::BUF_TYPE_VIDEO_OUTPUT,
+    }
+}
+
+fn from_raw(arg: &abi::Selection) -> Selection {
     Selection {
         left: arg.r.left,
         top: arg.r.top,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use dmaframe_core::{Budget, Buffer, Starvation};
 
 use super::Capture;
-use super::request::Source;
 use crate::device::Device;
 use crate::error::Error;
 use crate::format::FormatRequest;
 use crate::interval::Interval;
+use crate::queue::Source;
 
 /// How to capture; made by [`Capture::builder`].
 #[derive(Debug)]

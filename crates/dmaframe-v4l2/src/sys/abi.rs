@@ -11,7 +11,9 @@ pub(crate) const VIDEO_MAX_PLANES: usize = 8;
 pub(crate) const VIDEO_MAX_FRAME: u32 = 32;
 
 pub(crate) const BUF_TYPE_VIDEO_CAPTURE: u32 = 1;
+pub(crate) const BUF_TYPE_VIDEO_OUTPUT: u32 = 2;
 pub(crate) const BUF_TYPE_VIDEO_CAPTURE_MPLANE: u32 = 9;
+pub(crate) const BUF_TYPE_VIDEO_OUTPUT_MPLANE: u32 = 10;
 
 pub(crate) const MEMORY_MMAP: u32 = 1;
 pub(crate) const MEMORY_DMABUF: u32 = 4;
@@ -48,6 +50,10 @@ pub(crate) const BUF_FLAG_TIMESTAMP_MASK: u32 = 0x0000_e000;
 pub(crate) const BUF_FLAG_TIMESTAMP_MONOTONIC: u32 = 0x0000_2000;
 #[cfg(test)]
 pub(crate) const BUF_FLAG_TIMESTAMP_COPY: u32 = 0x0000_4000;
+pub(crate) const BUF_FLAG_LAST: u32 = 0x0010_0000;
+
+pub(crate) const CODEC_CMD_START: u32 = 0;
+pub(crate) const CODEC_CMD_STOP: u32 = 1;
 
 pub(crate) const SEL_TGT_CROP: u32 = 0x0000;
 pub(crate) const SEL_TGT_CROP_DEFAULT: u32 = 0x0001;
@@ -86,7 +92,11 @@ pub(crate) const CTRL_FLAG_NEXT_COMPOUND: u32 = 0x4000_0000;
 pub(crate) const CID_HFLIP: u32 = 0x0098_0914;
 pub(crate) const CID_VFLIP: u32 = 0x0098_0915;
 pub(crate) const CID_MIN_BUFFERS_FOR_CAPTURE: u32 = 0x0098_0927;
+pub(crate) const CID_MIN_BUFFERS_FOR_OUTPUT: u32 = 0x0098_0928;
 pub(crate) const CID_CAMERA_SENSOR_ROTATION: u32 = 0x009a_0923;
+pub(crate) const CID_MPEG_VIDEO_GOP_SIZE: u32 = 0x0099_09cb;
+pub(crate) const CID_MPEG_VIDEO_BITRATE: u32 = 0x0099_09cf;
+pub(crate) const CID_MPEG_VIDEO_FORCE_KEY_FRAME: u32 = 0x0099_09e5;
 
 pub(crate) const EVENT_EOS: u32 = 2;
 pub(crate) const EVENT_CTRL: u32 = 3;
@@ -167,7 +177,13 @@ plain! {
         rest: [u32; 40],
     } size 200, 200;
 
+    /// Of an OUTPUT queue the same: `struct v4l2_outputparm` has its fields in the same places.
     struct StreamParm { kind: u32, capture: CaptureParm, } size 204, 204;
+
+    struct EncoderCmd { cmd: u32, flags: u32, raw: [u32; 8], } size 40, 40;
+
+    /// The union begins with a 64-bit time stamp.
+    struct DecoderCmd { cmd: u32, flags: u32, raw: [u64; 8], } size 72, 72;
 
     struct RequestBuffers {
         count: u32, kind: u32, memory: u32, capabilities: u32, flags: u8, reserved: [u8; 3],

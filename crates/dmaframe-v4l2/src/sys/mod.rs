@@ -41,11 +41,13 @@ mod raw {
     nix::ioctl_readwrite!(s_ext_ctrls, b'V', 72, abi::ExtControls);
     nix::ioctl_readwrite!(enum_framesizes, b'V', 74, abi::FrmSizeEnum);
     nix::ioctl_readwrite!(enum_frameintervals, b'V', 75, abi::FrmIvalEnum);
+    nix::ioctl_readwrite!(encoder_cmd, b'V', 77, abi::EncoderCmd);
     nix::ioctl_read!(dqevent, b'V', 89, abi::Event);
     nix::ioctl_write_ptr!(subscribe_event, b'V', 90, abi::EventSubscription);
     nix::ioctl_write_ptr!(unsubscribe_event, b'V', 91, abi::EventSubscription);
     nix::ioctl_readwrite!(g_selection, b'V', 94, abi::Selection);
     nix::ioctl_readwrite!(s_selection, b'V', 95, abi::Selection);
+    nix::ioctl_readwrite!(decoder_cmd, b'V', 96, abi::DecoderCmd);
     nix::ioctl_readwrite!(query_ext_ctrl, b'V', 103, abi::QueryExtCtrl);
 }
 
@@ -85,6 +87,8 @@ calls! {
     s_input(i32);
     enum_framesizes(abi::FrmSizeEnum);
     enum_frameintervals(abi::FrmIvalEnum);
+    encoder_cmd(abi::EncoderCmd);
+    decoder_cmd(abi::DecoderCmd);
     dqevent(abi::Event);
     subscribe_event(abi::EventSubscription);
     unsubscribe_event(abi::EventSubscription);
@@ -108,14 +112,24 @@ pub(crate) enum FormatCall {
     Set,
 }
 
-/// `VIDIOC_G_FMT`, `VIDIOC_TRY_FMT` or `VIDIOC_S_FMT`; the driver's answer comes back in `format`.
-pub(crate) fn format(fd: BorrowedFd<'_>, call: FormatCall, format: &mut AnyFormat) -> Result<(), Errno> {
+/// `VIDIOC_G_FMT`, `VIDIOC_TRY_FMT` or `VIDIOC_S_FMT` for the CAPTURE or the OUTPUT queue; the driver's answer comes back
+/// in `format`, which decides between the single- and the multi-planar buffer type.
+pub(crate) fn format(
+    fd: BorrowedFd<'_>,
+    call: FormatCall,
+    output: bool,
+    format: &mut AnyFormat,
+) -> Result<(), Errno> {
     let mut arg = match *format {
         AnyFormat::Single(pix) => {
             let mut fmt = FormatUnion { raw: [0; 200] };
             fmt.pix = pix;
             Format {
-                kind: abi::BUF_TYPE_VIDEO_CAPTURE,
+                kind: if output {
+                    abi::BUF_TYPE_VIDEO_OUTPUT
+                } else {
+                    abi::BUF_TYPE_VIDEO_CAPTURE
+                },
                 fmt,
             }
         }
@@ -123,13 +137,17 @@ pub(crate) fn format(fd: BorrowedFd<'_>, call: FormatCall, format: &mut AnyForma
             let mut fmt = FormatUnion { raw: [0; 200] };
             fmt.pix_mp = pix_mp;
             Format {
-                kind: abi::BUF_TYPE_VIDEO_CAPTURE_MPLANE,
+                kind: if output {
+                    abi::BUF_TYPE_VIDEO_OUTPUT_MPLANE
+                } else {
+                    abi::BUF_TYPE_VIDEO_CAPTURE_MPLANE
+                },
                 fmt,
             }
         }
     };
     // SAFETY: as in `calls!`; of the union's members only the overlay window has pointers, and the buffer types set
-    // above are the two that do not use it.
+    // above are the four that do not use it.
     retry(|| unsafe {
         match call {
             FormatCall::Get => raw::g_fmt(fd.as_raw_fd(), &mut arg),
@@ -181,35 +199,73 @@ enum BufferCall {
 
 /// `VIDIOC_QUERYBUF`: sizes of buffer `index`.
 pub(crate) fn querybuf(fd: BorrowedFd<'_>, kind: u32, memory: u32, index: u32) -> Result<BufferInfo, Errno> {
-    buffer_call(fd, BufferCall::Query, kind, memory, index, &[])
+    buffer_call(
+        fd,
+        BufferCall::Query,
+        Queueing {
+            kind,
+            memory,
+            index,
+            ..Queueing::default()
+        },
+    )
 }
 
 /// `VIDIOC_DQBUF`: the next filled buffer; [`Errno::AGAIN`] when there is none.
 pub(crate) fn dqbuf(fd: BorrowedFd<'_>, kind: u32, memory: u32) -> Result<BufferInfo, Errno> {
-    buffer_call(fd, BufferCall::Dequeue, kind, memory, 0, &[])
+    buffer_call(
+        fd,
+        BufferCall::Dequeue,
+        Queueing {
+            kind,
+            memory,
+            ..Queueing::default()
+        },
+    )
 }
 
-/// `VIDIOC_QBUF`: gives buffer `index` to the driver. For DMABUF memory `planes` holds each plane's descriptor and
-/// size (the driver takes its own reference), for MMAP it is empty.
-pub(crate) fn qbuf(
-    fd: BorrowedFd<'_>,
-    kind: u32,
-    memory: u32,
-    index: u32,
-    planes: &[(BorrowedFd<'_>, u32)],
-) -> Result<(), Errno> {
-    buffer_call(fd, BufferCall::Queue, kind, memory, index, planes).map(|_| ())
+/// One memory plane of a buffer that is given to the driver.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct QueuedPlane<'a> {
+    /// The dma-buf, for DMABUF memory; the driver takes its own reference.
+    pub(crate) fd: Option<BorrowedFd<'a>>,
+    /// Its size, bytes.
+    pub(crate) length: u32,
+    /// Bytes of it that are data; for OUTPUT queues.
+    pub(crate) bytesused: u32,
 }
 
-fn buffer_call(
-    fd: BorrowedFd<'_>,
-    call: BufferCall,
-    kind: u32,
-    memory: u32,
-    index: u32,
-    memory_planes: &[(BorrowedFd<'_>, u32)],
-) -> Result<BufferInfo, Errno> {
-    let multi = kind == abi::BUF_TYPE_VIDEO_CAPTURE_MPLANE;
+/// A buffer to be given to the driver.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Queueing<'a> {
+    pub(crate) kind: u32,
+    pub(crate) memory: u32,
+    pub(crate) index: u32,
+    /// Empty for MMAP memory of a CAPTURE queue.
+    pub(crate) planes: &'a [QueuedPlane<'a>],
+    /// For OUTPUT queues.
+    pub(crate) sec: i64,
+    pub(crate) usec: i64,
+}
+
+/// `VIDIOC_QBUF`: gives a buffer to the driver.
+pub(crate) fn qbuf(fd: BorrowedFd<'_>, what: Queueing<'_>) -> Result<(), Errno> {
+    buffer_call(fd, BufferCall::Queue, what).map(|_| ())
+}
+
+fn buffer_call(fd: BorrowedFd<'_>, call: BufferCall, what: Queueing<'_>) -> Result<BufferInfo, Errno> {
+    let Queueing {
+        kind,
+        memory,
+        index,
+        planes: memory_planes,
+        sec,
+        usec,
+    } = what;
+    let multi = matches!(
+        kind,
+        abi::BUF_TYPE_VIDEO_CAPTURE_MPLANE | abi::BUF_TYPE_VIDEO_OUTPUT_MPLANE
+    );
     if memory_planes.len() > abi::VIDEO_MAX_PLANES {
         return Err(Errno::INVAL);
     }
@@ -219,21 +275,33 @@ fn buffer_call(
         kind,
         memory,
         index,
+        field: if call == BufferCall::Queue {
+            abi::FIELD_NONE
+        } else {
+            abi::FIELD_ANY
+        },
+        timestamp: abi::Timeval { sec, usec },
         ..abi::Buffer::zeroed()
     };
     if multi {
-        for (plane, (fd, length)) in planes.iter_mut().zip(memory_planes) {
-            plane.m = PlaneUnion { fd: fd.as_raw_fd() };
-            plane.length = *length;
+        for (plane, from) in planes.iter_mut().zip(memory_planes) {
+            if let Some(fd) = from.fd {
+                plane.m = PlaneUnion { fd: fd.as_raw_fd() };
+            }
+            plane.length = from.length;
+            plane.bytesused = from.bytesused;
         }
         arg.m = BufferUnion {
             planes: planes.as_mut_ptr(),
         };
         // Elements of the array: all of it for the driver to fill, on QBUF too, where it uses the format's count.
         arg.length = abi::VIDEO_MAX_PLANES as u32;
-    } else if let Some((fd, length)) = memory_planes.first() {
-        arg.m = BufferUnion { fd: fd.as_raw_fd() };
-        arg.length = *length;
+    } else if let Some(from) = memory_planes.first() {
+        if let Some(fd) = from.fd {
+            arg.m = BufferUnion { fd: fd.as_raw_fd() };
+        }
+        arg.length = from.length;
+        arg.bytesused = from.bytesused;
     }
     // SAFETY: as in `calls!`. The one pointer, set for multi-planar types only, leads to `planes`, whose true element
     // count is in `length`; the kernel writes no more elements than that and keeps no pointer after the call.
@@ -339,8 +407,9 @@ fn private(
 ) -> Result<Arc<Buffer>, dmaframe_core::Error> {
     let (fourcc, modifier, size) = (layout.fourcc(), layout.modifier(), layout.size());
     // SAFETY: the memory is the driver's own, exported to us alone (`Exported` comes from nowhere else), each plane
-    // once. The driver writes it only while the buffer is queued, and the engine puts it into a frame only after
-    // DQBUF named it and queues it again only after that frame's lease has run.
+    // once, or an allocator's that promised the same and gave it up (`own_buffer`). The driver writes it only while the
+    // buffer is queued, and the engine puts it into a frame only after DQBUF named it and queues it again only after
+    // that frame's lease has run.
     let buffer = unsafe {
         dmaframe_core::raw::private_buffer(fourcc, modifier, size, objects, layout.planes(), generation)
     };
@@ -371,6 +440,38 @@ pub(crate) fn import_fd(claim: &DeviceClaim, plane: usize) -> Result<BorrowedFd<
     } else {
         object.lend(plane)
     }
+}
+
+/// The descriptor of one plane for the driver to read from: no view has to stop giving slices for that.
+///
+/// The engine keeps the frame, or the claim of its own buffer, from before QBUF until DQBUF or STREAMOFF.
+pub(crate) fn output_fd(buffer: &Buffer, plane: usize) -> Result<BorrowedFd<'_>, dmaframe_core::Error> {
+    let objects = buffer.objects();
+    let Some(object) = objects.get(plane) else {
+        return Err(dmaframe_core::Error::OutOfRange {
+            what: "object",
+            index: plane,
+            limit: objects.len(),
+        });
+    };
+    // SAFETY: a driver only reads the buffers of an OUTPUT queue (`DMA_TO_DEVICE`), and nobody else gets the descriptor.
+    Ok(unsafe { dmaframe_core::raw::import_fd(object) })
+}
+
+/// A buffer over memory that was allocated for it, whose frames give slices.
+///
+/// `fresh` are buffers of this process's own allocator, each of one object, in no frame and given up here.
+pub(crate) fn own_buffer(
+    fresh: impl IntoIterator<Item = Buffer>,
+    layout: &Layout,
+) -> Result<Arc<Buffer>, dmaframe_core::Error> {
+    let objects: ArrayVec<Arc<Object>, MAX_PLANES> = fresh
+        .into_iter()
+        .take(MAX_PLANES)
+        .filter_map(|buffer| buffer.is_private().then(|| buffer.objects().first().cloned())?)
+        .collect();
+    // Every buffer was private: its maker promised that the memory has no other users, and this takes its place.
+    private(objects, layout, dmaframe_core::next_generation())
 }
 
 /// A scalar control's value as `VIDIOC_G_EXT_CTRLS` (`None`) reads or `VIDIOC_S_EXT_CTRLS` (`Some`) writes it. `wide`

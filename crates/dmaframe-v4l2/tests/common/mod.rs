@@ -7,12 +7,16 @@ pub(crate) mod sys;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dmaframe_core::{Buffer, Frame, Object, Size};
-use dmaframe_v4l2::{Capture, Captured, Device, Error, Format, FormatRequest, Interval, PixelFormat};
+use dmaframe_alloc::{Chain, FramePool};
+use dmaframe_core::{Bitstream, Buffer, Clock, Frame, FrameMeta, Layout, Object, Size, Timestamp};
+use dmaframe_v4l2::{
+    Capture, Captured, Device, Error, Format, FormatRequest, Interval, Item, Mem2Mem, Output, PixelFormat, Role,
+    list_m2m,
+};
 
 /// Far more than a frame takes, so that a hang is a failure and not a time-out of the whole run.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -127,4 +131,115 @@ pub(crate) fn buffers(
         .map(objects)
         .map(|objects| Arc::new(sys::private(&layout, objects, generation)))
         .collect()
+}
+
+/// A mem2mem device of `driver` that does `role`, or a visible skip.
+#[macro_export]
+macro_rules! need_m2m {
+    ($driver:expr, $role:ident) => {
+        match $crate::common::m2m($driver, dmaframe_v4l2::Role::$role) {
+            Some(path) => path,
+            None => {
+                dmaframe_testkit::skip(concat!("no ", $driver, " ", stringify!($role)));
+                return;
+            }
+        }
+    };
+}
+
+/// The first mem2mem node of `driver` that does `role`.
+pub(crate) fn m2m(driver: &str, role: Role) -> Option<PathBuf> {
+    let found = list_m2m().unwrap().into_iter();
+    let mut fitting = found.filter(|m2m| m2m.capabilities.driver == driver && m2m.roles.contains(&role));
+    fitting.next().map(|m2m| m2m.path)
+}
+
+/// A pool of dma-bufs of exactly `layout`.
+pub(crate) fn pool(layout: &Layout, slots: usize) -> FramePool {
+    FramePool::builder(layout)
+        .slots(slots)
+        .allocator(Chain::dmabuf())
+        .build()
+        .unwrap()
+}
+
+/// A picture of the pool that shows something else for each `n`, with the time `ns`.
+pub(crate) fn picture(pool: &FramePool, n: u64, ns: u64) -> Frame {
+    let mut frame = pool.acquire(PATIENCE).unwrap();
+    let mut view = frame.map_write(PATIENCE).unwrap();
+    let tight = pattern(view.layout(), n);
+    view.copy_from_tight(&tight).unwrap();
+    drop(view);
+    frame.meta_mut().unwrap().timestamp = Some(Timestamp {
+        ns,
+        clock: Clock::Boottime,
+    });
+    frame
+}
+
+/// Tight bytes of a picture with smooth parts, edges and noise.
+pub(crate) fn pattern(layout: &Layout, n: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut noise = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for plane in 0..layout.planes().len() {
+        let (rows, len) = (u64::from(layout.rows(plane)), layout.row_bytes(plane) as u64);
+        for y in 0..rows {
+            for x in 0..len {
+                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let smooth = (x + y + n * 3) / 4;
+                let edge = if (x / 32 + y / 32 + n) % 2 == 0 { 64 } else { 0 };
+                bytes.push((smooth + edge + (noise >> 61)) as u8);
+            }
+        }
+    }
+    bytes
+}
+
+/// Takes outputs until the drain has ended.
+pub(crate) fn rest<I: Item, O: Item>(device: &mut Mem2Mem<I, O>) -> Vec<O> {
+    let mut list = Vec::new();
+    loop {
+        match device.next(PATIENCE).unwrap().expect("nothing came out within the deadline") {
+            Output::Item(item) => list.push(item),
+            Output::Drained => return list,
+            Output::Format(_) => {}
+            other => panic!("not expected here: {:?}", std::mem::discriminant(&other)),
+        }
+    }
+}
+
+/// Puts everything through and gives what came out, each output's memory given back at once where `keep` copies it.
+pub(crate) fn through<I: Item, O: Item, T>(
+    device: &mut Mem2Mem<I, O>,
+    inputs: impl IntoIterator<Item = I>,
+    mut keep: impl FnMut(Output<O>) -> Option<T>,
+) -> Vec<T> {
+    let mut list = Vec::new();
+    for mut input in inputs {
+        while let Err(rejected) = device.try_submit(input) {
+            assert!(matches!(rejected.error, Error::Full { .. }), "{}", rejected.error);
+            input = rejected.value;
+            list.extend(device.next(PATIENCE).unwrap().and_then(&mut keep));
+        }
+        while let Some(output) = device.try_next().unwrap() {
+            list.extend(keep(output));
+        }
+    }
+    device.drain().unwrap();
+    loop {
+        match device.next(PATIENCE).unwrap().expect("nothing came out within the deadline") {
+            Output::Drained => return list,
+            other => list.extend(keep(other)),
+        }
+    }
+}
+
+/// An access unit's bytes and time.
+pub(crate) fn coded(output: Output<Bitstream>) -> Option<Bitstream> {
+    output.into_item().map(|unit| unit.detach(PATIENCE).unwrap())
+}
+
+/// A picture's bytes without padding, and its metadata.
+pub(crate) fn shown(output: Output<Frame>) -> Option<(Vec<u8>, FrameMeta)> {
+    output.into_item().map(|frame| (pixels(&frame), frame.meta().clone()))
 }

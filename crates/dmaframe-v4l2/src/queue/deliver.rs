@@ -1,25 +1,35 @@
 //! From a dequeued buffer to what the consumer gets.
 
+use std::os::fd::OwnedFd;
+
 use dmaframe_core::{Bitstream, Clock, Deadline, Delivery, Fence, FrameMeta, Timestamp};
 
 use super::slots::Place;
-use super::{Capture, Captured};
+use super::{Captured, Fill};
+use crate::device::Device;
 use crate::error::Error;
-use crate::format::Field;
+use crate::format::{Field, Format};
 use crate::sys::{BufferInfo, abi};
 
-impl Capture {
-    /// Hands out the buffer of `info`, a copy of it, or nothing (damaged, short, dropped by policy); whatever is not
-    /// handed out is queued again.
-    pub(super) fn deliver(&mut self, info: &BufferInfo) -> Result<Option<Captured>, Error> {
+impl Fill {
+    /// Hands out the buffer of `info` with `meta` (its sequence is filled in here), a copy of it, or nothing (damaged,
+    /// short, dropped by policy); whatever is not handed out is queued again.
+    pub(crate) fn deliver(
+        &mut self,
+        device: &Device,
+        epoll: &OwnedFd,
+        format: &Format,
+        info: &BufferInfo,
+        mut meta: FrameMeta,
+    ) -> Result<Option<Captured>, Error> {
         let slot = info.index as usize;
         let (sequence, missing) = self.sequence.advance(info.sequence);
         self.stats.gaps += missing;
         if !self.is_whole(info) {
-            self.slots.queue(&self.device, slot)?;
+            self.slots.queue(device, slot)?;
             return Ok(None);
         }
-        self.slots.relay(&self.device, &self.format, info)?;
+        self.slots.relay(device, format, info)?;
         // The one in hand is not with the driver any more.
         let outstanding = self.slots.slots.len() - self.slots.with_driver() - 1;
         let delivery = self.budget.decide(self.slots.slots.len(), outstanding);
@@ -27,15 +37,13 @@ impl Capture {
             self.stats.dropped += 1;
             self.hop
                 .dropped("consumers hold all buffers but those the driver needs");
-            self.slots.queue(&self.device, slot)?;
+            self.slots.queue(device, slot)?;
             return Ok(None);
         }
-        let mut meta = self.meta.clone();
         meta.sequence = Some(sequence);
-        meta.timestamp = timestamp(info);
         let captured = self.wrap(info, slot, meta);
         let captured = captured.map_err(|error| Error::Core {
-            device: self.device.path().to_owned(),
+            device: device.path().to_owned(),
             error,
         })?;
         self.slots.slots[slot].place = Place::Out;
@@ -44,10 +52,10 @@ impl Capture {
             self.hop.zero_copy();
             return Ok(Some(captured));
         }
-        let copy = self.copy(&captured);
+        let copy = self.copy(device, &captured);
         // The buffer comes back through the queue like any other, and goes to the driver before anything else.
         drop(captured);
-        self.reclaim(false)?;
+        self.reclaim(device, epoll, false)?;
         copy.map(Some)
     }
 
@@ -82,14 +90,14 @@ impl Capture {
         unit.map(Captured::Bitstream)
     }
 
-    fn copy(&mut self, captured: &Captured) -> Result<Captured, Error> {
+    fn copy(&mut self, device: &Device, captured: &Captured) -> Result<Captured, Error> {
         let now = Deadline::now();
         let (copy, bytes) = match captured {
             Captured::Frame(frame) => (frame.detach(now).map(Captured::Frame), frame.layout().tight_len()),
             Captured::Bitstream(unit) => (unit.detach(now).map(Captured::Bitstream), unit.len() as u64),
         };
         let copy = copy.map_err(|error| Error::Core {
-            device: self.device.path().to_owned(),
+            device: device.path().to_owned(),
             error,
         })?;
         self.stats.detached += 1;
@@ -132,7 +140,7 @@ impl Capture {
 }
 
 /// The driver's time and the clock it says it is from. Only one clock has a flag; a copied time is the sender's.
-fn timestamp(info: &BufferInfo) -> Option<Timestamp> {
+pub(crate) fn timestamp(info: &BufferInfo) -> Option<Timestamp> {
     let clock = match info.flags & abi::BUF_FLAG_TIMESTAMP_MASK {
         abi::BUF_FLAG_TIMESTAMP_MONOTONIC => Clock::Monotonic,
         _ => Clock::Unknown,

@@ -20,7 +20,7 @@ pub struct Stats {
 
 /// Turns the driver's wrapping 32-bit counter into one that only grows, and counts what is missing.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sequence {
+pub(crate) struct Sequence {
     /// The driver's last number since the stream was (re)started.
     last: Option<u32>,
     count: Option<u64>,
@@ -31,7 +31,7 @@ impl Sequence {
     ///
     /// A number that stands still or goes back (a driver that was reset, one that does not count) is no gap, and
     /// neither is the first one after a start: the count goes on by one.
-    pub(super) fn advance(&mut self, raw: u32) -> (u64, u64) {
+    pub(crate) fn advance(&mut self, raw: u32) -> (u64, u64) {
         let step = self.last.map_or(1, |last| match raw.wrapping_sub(last) {
             0 => 1,
             step if step > u32::MAX / 2 => 1,
@@ -44,7 +44,7 @@ impl Sequence {
     }
 
     /// The stream was restarted: the driver counts from the beginning again. Ours goes on.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.last = None;
     }
 }

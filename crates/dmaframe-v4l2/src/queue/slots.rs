@@ -10,14 +10,14 @@ use rustix::io::Errno;
 
 use super::extent::{carrier, needed};
 use super::request::{Source, release, request};
-use crate::device::Device;
+use crate::device::{Device, Queue};
 use crate::error::Error;
 use crate::format::Format;
 use crate::sys;
 
 /// Who has a slot's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// We do: to be queued when the stream runs.
     Home,
     /// The driver, to be filled.
@@ -36,15 +36,15 @@ enum Memory {
 }
 
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     memory: Memory,
-    pub(super) place: Place,
+    pub(crate) place: Place,
     /// Sizes of the memory planes for `VIDIOC_QBUF`; used for imported buffers only.
     lengths: ArrayVec<u32, MAX_PLANES>,
     /// Where the data begins in each memory plane, by the driver's last word.
     starts: [u32; MAX_PLANES],
     /// While the driver has the buffer, or we do on its behalf: nobody who kept a handle of it can make a frame of it.
-    pub(super) claim: Option<DeviceClaim>,
+    pub(crate) claim: Option<DeviceClaim>,
     /// The same for handles of this memory with another layout, which are used no more.
     retired: ArrayVec<DeviceClaim, MAX_PLANES>,
 }
@@ -62,7 +62,7 @@ impl Slot {
         }
     }
 
-    pub(super) fn buffer(&self) -> &Arc<Buffer> {
+    pub(crate) fn buffer(&self) -> &Arc<Buffer> {
         match &self.memory {
             Memory::Exported(exported) => exported.buffer(),
             Memory::Imported(buffer) => buffer,
@@ -72,28 +72,29 @@ impl Slot {
 
 /// The slots of one allocation, and what is being captured into them.
 #[derive(Debug)]
-pub(super) struct Slots {
-    pub(super) slots: Vec<Slot>,
+pub(crate) struct Slots {
+    pub(crate) slots: Vec<Slot>,
     kind: u32,
     memory: u32,
     /// `Some` for encoded formats.
-    pub(super) codec: Option<Codec>,
+    pub(crate) codec: Option<Codec>,
     /// Bytes each memory plane of a whole picture has at least; 0 where that cannot be known (tiled, encoded).
-    pub(super) needed: ArrayVec<u64, MAX_PLANES>,
+    pub(crate) needed: ArrayVec<u64, MAX_PLANES>,
 }
 
 impl Slots {
     /// Requests, exports or checks the buffers. Nothing is queued yet.
-    pub(super) fn allocate(
+    pub(crate) fn allocate(
         device: &Device,
+        queue: Queue,
         format: &Format,
         source: &Source,
         generation: u64,
     ) -> Result<Self, Error> {
-        let codec = codec_of(device, format)?;
+        let codec = codec_of(device, queue, format)?;
         let mut slots = Self {
             slots: Vec::new(),
-            kind: device.buf_type(),
+            kind: device.buf_type(queue),
             memory: source.memory(),
             codec,
             needed: ArrayVec::new(),
@@ -113,7 +114,7 @@ impl Slots {
             Source::Export { count } => *count,
             Source::Import { buffers } => u32::try_from(buffers.len()).unwrap_or(u32::MAX),
         };
-        let granted = request(device, source, wanted)?;
+        let granted = request(device, queue, source.memory(), wanted)?;
         let filled = match source {
             Source::Export { .. } => (0..granted).try_for_each(|index| {
                 slots.slots.push(slots.export(device, format, index, generation)?);
@@ -127,7 +128,7 @@ impl Slots {
         if let Err(error) = filled {
             drop(slots);
             // The first error is the one to tell.
-            let _ = release(device, source.memory());
+            let _ = release(device, queue, source.memory());
             return Err(error);
         }
         Ok(slots)
@@ -255,7 +256,7 @@ impl Slots {
 
     /// Follows the driver when it says that the data of a buffer begins elsewhere than last time (`data_offset`). In a
     /// steady stream it never does, and this only compares.
-    pub(super) fn relay(
+    pub(crate) fn relay(
         &mut self,
         device: &Device,
         format: &Format,
@@ -302,7 +303,7 @@ impl Slots {
     ///
     /// # Errors
     /// [`Error::Core`] with `InUse` when somebody who kept a handle of the buffer has made a frame of it.
-    pub(super) fn queue(&mut self, device: &Device, index: usize) -> Result<(), Error> {
+    pub(crate) fn queue(&mut self, device: &Device, index: usize) -> Result<(), Error> {
         let limit = self.slots.len();
         let Some(slot) = self.slots.get_mut(index) else {
             let found = u32::try_from(index).unwrap_or(u32::MAX);
@@ -323,10 +324,20 @@ impl Slots {
         let claim = slot.claim.insert(claim);
         let mut planes = ArrayVec::<_, MAX_PLANES>::new();
         for (plane, length) in slot.lengths.iter().enumerate() {
-            planes.push((sys::import_fd(claim, plane).map_err(failed)?, *length));
+            planes.push(sys::QueuedPlane {
+                fd: Some(sys::import_fd(claim, plane).map_err(failed)?),
+                length: *length,
+                bytesused: 0,
+            });
         }
-        let number = u32::try_from(index).unwrap_or(u32::MAX);
-        sys::qbuf(device.as_fd(), self.kind, self.memory, number, &planes).map_err(|errno| match errno {
+        let what = sys::Queueing {
+            kind: self.kind,
+            memory: self.memory,
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            planes: &planes,
+            ..sys::Queueing::default()
+        };
+        sys::qbuf(device.as_fd(), what).map_err(|errno| match errno {
             Errno::FAULT | Errno::INVAL | Errno::NOMEM | Errno::IO if !planes.is_empty() => {
                 Error::ImportRefused {
                     device: device.path().to_owned(),
@@ -341,7 +352,7 @@ impl Slots {
     }
 
     /// The next filled buffer, checked to be one the driver has.
-    pub(super) fn dequeue(&mut self, device: &Device) -> Result<Option<sys::BufferInfo>, Error> {
+    pub(crate) fn dequeue(&mut self, device: &Device) -> Result<Option<sys::BufferInfo>, Error> {
         let info = match sys::dqbuf(device.as_fd(), self.kind, self.memory) {
             Ok(info) => info,
             Err(Errno::AGAIN) => return Ok(None),
@@ -362,7 +373,7 @@ impl Slots {
     }
 
     /// How many buffers the driver has.
-    pub(super) fn with_driver(&self) -> usize {
+    pub(crate) fn with_driver(&self) -> usize {
         self.slots
             .iter()
             .filter(|slot| slot.place == Place::Driver)
@@ -370,7 +381,7 @@ impl Slots {
     }
 
     /// The driver gave everything back (`VIDIOC_STREAMOFF`).
-    pub(super) fn all_home(&mut self) {
+    pub(crate) fn all_home(&mut self) {
         for slot in self.slots.iter_mut().filter(|slot| slot.place == Place::Driver) {
             slot.place = Place::Home;
             slot.claim = None;
@@ -404,14 +415,14 @@ fn check_size(device: &Device, buffer: usize, plane: usize, found: u64, needed: 
 }
 
 /// The codec of an encoded format: one this crate knows, or whatever the driver itself calls compressed.
-fn codec_of(device: &Device, format: &Format) -> Result<Option<Codec>, Error> {
+pub(crate) fn codec_of(device: &Device, queue: Queue, format: &Format) -> Result<Option<Codec>, Error> {
     if format.pixel_format.frame().is_some() {
         return Ok(None);
     }
     if let Some(codec) = format.pixel_format.codec() {
         return Ok(Some(codec));
     }
-    let offered = device.formats()?;
+    let offered = device.formats_of(queue)?;
     let compressed = offered
         .iter()
         .any(|offer| offer.pixel_format == format.pixel_format && offer.compressed);

@@ -8,7 +8,7 @@ use dmaframe_core::{Fourcc, Layout, MAX_PLANES, Modifier, Plane, Size};
 use crate::error::Error;
 
 /// Encoded bytes as one row, which is how [`dmaframe_core::Bitstream`] carries them.
-pub(super) fn carrier(device: &Path, sizes: &[u64], starts: &[u32]) -> Result<Layout, Error> {
+pub(crate) fn carrier(device: &Path, sizes: &[u64], starts: &[u32]) -> Result<Layout, Error> {
     let start = starts.first().copied().unwrap_or(0);
     let room = sizes.first().copied().unwrap_or(0).saturating_sub(start.into());
     let width = u32::try_from(room).unwrap_or(u32::MAX);
@@ -25,7 +25,7 @@ pub(super) fn carrier(device: &Path, sizes: &[u64], starts: &[u32]) -> Result<La
 }
 
 /// Bytes each object holds up to the last sample of the picture.
-pub(super) fn needed(layout: &Layout) -> ArrayVec<u64, MAX_PLANES> {
+pub(crate) fn needed(layout: &Layout) -> ArrayVec<u64, MAX_PLANES> {
     let objects = layout
         .planes()
         .iter()

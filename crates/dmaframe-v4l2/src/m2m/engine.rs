@@ -1,0 +1,572 @@
+//! The two queues of a mem2mem device together: what all of converters, encoders and decoders do.
+//!
+//! Source: `Documentation/userspace-api/media/v4l/dev-mem2mem.rst`, `dev-encoder.rst`, `dev-decoder.rst`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use dmaframe_core::report::Hop;
+use dmaframe_core::{Bitstream, Budget, Deadline, Frame, FrameMeta, Timestamp};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
+use rustix::io::Errno;
+
+use super::builder::Choices;
+use super::input::Input;
+use super::role::Role;
+use super::times::Times;
+use crate::device::{Device, Queue};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::format::{Format, FormatRequest};
+use crate::queue::{self, Captured, Fill, Source, Stats, TOKEN};
+use crate::sys;
+use crate::sys::abi::{self, Plain};
+
+/// What goes in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Submission<'a> {
+    Frame(&'a Frame),
+    Unit(&'a Bitstream),
+}
+
+/// What comes out.
+#[derive(Debug)]
+pub(super) enum Came {
+    Item(Captured),
+    Damaged(Option<Timestamp>),
+    Format,
+    Drained,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    /// Nobody asked for one.
+    No,
+    /// The driver is to say when everything has come out.
+    Asked,
+    /// It has, and is stopped until the next input.
+    Done,
+}
+
+/// What comes out, and how it was asked for.
+#[derive(Debug)]
+struct Output {
+    /// `None` while a decoder does not know yet what is in its stream.
+    fill: Option<Fill>,
+    format: Option<Format>,
+    /// Colour and visible rect of pictures.
+    meta: FrameMeta,
+    wanted: FormatRequest,
+    source: super::builder::OutputMemory,
+    memory: u32,
+    budget: Budget,
+    /// What is counted before the first buffers are there.
+    hop: Arc<Hop>,
+    stats: Stats,
+}
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    device: Device,
+    role: Role,
+    input: Input,
+    output: Output,
+    epoll: OwnedFd,
+    /// Whether the device is in the epoll.
+    watched: bool,
+    times: Times,
+    drain: Drain,
+    /// Whether the driver knows `VIDIOC_ENCODER_CMD` or `VIDIOC_DECODER_CMD`.
+    commands: bool,
+    /// The driver said that the format of what comes out changed.
+    changed: bool,
+    /// The last buffer before a change or the end of a drain has come.
+    last: bool,
+    /// To be told of a new format.
+    tell_format: bool,
+    /// Inputs since the start or the last flush, and what came out of them.
+    submitted: u64,
+    came: u64,
+    damaged: u64,
+}
+
+impl Engine {
+    pub(super) fn build(device: Device, role: Role, choices: Choices) -> Result<Self, Error> {
+        let (input_format, size, output_format) = super::negotiate::formats(&device, role, &choices)?;
+        let epoll = queue::new_epoll(&device)?;
+        let wanted = choices
+            .input_buffers
+            .max(u32::try_from(queue::driver_minimum(&device, Queue::Output)).unwrap_or(0) + 1);
+        let mut input = Input::allocate(&device, input_format, size, choices.input_memory, wanted)?;
+        if role == Role::Decoder {
+            // A stateful decoder cannot do without; one that says no will say so again by never changing.
+            let _ = device.subscribe(EventKind::SourceChange);
+        }
+        let output = Output {
+            fill: None,
+            format: None,
+            meta: FrameMeta::default(),
+            wanted: choices.output,
+            source: choices.output_memory,
+            memory: abi::MEMORY_MMAP,
+            budget: choices.budget,
+            hop: Hop::new(format!("{}(V4L2,CAPTURE)", device.capabilities().driver)),
+            stats: Stats::default(),
+        };
+        input.stream_on(&device)?;
+        let mut engine = Self {
+            device,
+            role,
+            input,
+            output,
+            epoll,
+            watched: false,
+            times: Times::new(),
+            drain: Drain::No,
+            commands: role != Role::Converter,
+            changed: false,
+            last: false,
+            tell_format: false,
+            submitted: 0,
+            came: 0,
+            damaged: 0,
+        };
+        if let Some(format) = output_format {
+            engine.open_output(format)?;
+        }
+        engine.watch()?;
+        Ok(engine)
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(super) fn epoll(&self) -> &OwnedFd {
+        &self.epoll
+    }
+
+    pub(super) fn input(&self) -> &Input {
+        &self.input
+    }
+
+    pub(super) fn output_format(&self) -> Option<&Format> {
+        self.output.format.as_ref()
+    }
+
+    pub(super) fn output_slots(&self) -> usize {
+        self.output.fill.as_ref().map_or(0, |fill| fill.slots.slots.len())
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let mut stats = self
+            .output
+            .fill
+            .as_ref()
+            .map_or(self.output.stats, |fill| fill.stats);
+        stats.errors = self.damaged;
+        stats
+    }
+
+    pub(super) fn hops(&self) -> (&Arc<Hop>, &Arc<Hop>) {
+        let output = self
+            .output
+            .fill
+            .as_ref()
+            .map_or(&self.output.hop, |fill| &fill.hop);
+        (&self.input.hop, output)
+    }
+
+    /// Buffers for what comes out, and starts them.
+    fn open_output(&mut self, format: Format) -> Result<(), Error> {
+        let (device, output) = (&self.device, &mut self.output);
+        let minimum = queue::driver_minimum(device, Queue::Capture);
+        let mut budget = output.budget;
+        budget.min_free = budget.min_free.max(minimum);
+        let source = output.source.buffers(device, &format, budget.min_free)?;
+        output.memory = source.memory();
+        match &mut output.fill {
+            Some(fill) => fill.reallocate(device, &format, &source, &self.epoll)?,
+            empty => {
+                let mut fill = Fill::allocate(device, &format, &source, budget, &self.epoll)?;
+                // The hop that was given out before there were buffers goes on counting.
+                fill.hop = Arc::clone(&output.hop);
+                *empty = Some(fill);
+            }
+        }
+        output.meta.color = format.color;
+        output.meta.visible = match self.role {
+            Role::Decoder => queue::unless_gone(device.visible(format.size))?,
+            _ => None,
+        };
+        output.format = Some(format);
+        if let Some(fill) = &mut output.fill {
+            fill.stream_on(device, &self.epoll)?;
+        }
+        Ok(())
+    }
+
+    /// The stream's format changed, or is known for the first time: other buffers.
+    fn resize(&mut self) -> Result<(), Error> {
+        (self.changed, self.last) = (false, false);
+        self.unwatch();
+        if let Some(fill) = &mut self.output.fill {
+            if fill.streaming {
+                fill.stream_off(&self.device)?;
+            }
+            fill.forget(&self.device, &self.epoll, self.output.memory)?;
+        }
+        let mut format = self.device.format()?;
+        if let Some(wanted) = self.output.wanted.pixel_format {
+            if wanted != format.pixel_format {
+                format = self.device.set_format(FormatRequest::new(wanted, format.size))?;
+            }
+        }
+        self.open_output(format)?;
+        self.tell_format = true;
+        if self.drain == Drain::Asked {
+            // Some drivers forget that they were asked when their buffers go.
+            self.command(abi::CODEC_CMD_STOP)?;
+        }
+        self.watch()
+    }
+
+    /// `VIDIOC_ENCODER_CMD` or `VIDIOC_DECODER_CMD`.
+    fn command(&mut self, cmd: u32) -> Result<(), Error> {
+        let fd = self.device.as_fd();
+        let (name, result) = match self.role {
+            Role::Encoder => {
+                let mut arg = abi::EncoderCmd {
+                    cmd,
+                    ..abi::EncoderCmd::zeroed()
+                };
+                ("VIDIOC_ENCODER_CMD", sys::encoder_cmd(fd, &mut arg))
+            }
+            Role::Decoder => {
+                let mut arg = abi::DecoderCmd {
+                    cmd,
+                    ..abi::DecoderCmd::zeroed()
+                };
+                ("VIDIOC_DECODER_CMD", sys::decoder_cmd(fd, &mut arg))
+            }
+            _ => return Ok(()),
+        };
+        match result {
+            // EBUSY: it is draining already.
+            Ok(()) | Err(Errno::BUSY) => Ok(()),
+            Err(Errno::NOTTY) => {
+                self.commands = false;
+                Ok(())
+            }
+            Err(errno) => Err(self.device.fail(name)(errno)),
+        }
+    }
+
+    /// Adds the device to the epoll while the driver has a buffer, and takes it out when it has none: vb2 would answer
+    /// every poll with `POLLERR` then, or with `POLLIN` for ever after the last buffer of a drain.
+    fn watch(&mut self) -> Result<(), Error> {
+        let queued = self.input.with_driver()
+            + self
+                .output
+                .fill
+                .as_ref()
+                .map_or(0, |fill| fill.slots.with_driver());
+        if queued == 0 || self.drain == Drain::Done {
+            self.unwatch();
+        } else if !self.watched {
+            let events = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::PRI;
+            epoll::add(&self.epoll, self.device.as_fd(), TOKEN, events)
+                .map_err(self.device.fail("epoll_ctl"))?;
+            self.watched = true;
+        }
+        Ok(())
+    }
+
+    fn unwatch(&mut self) {
+        if std::mem::take(&mut self.watched) {
+            let _ = epoll::delete(&self.epoll, self.device.as_fd());
+        }
+    }
+
+    fn poll_events(&mut self) -> Result<(), Error> {
+        if self.role == Role::Decoder {
+            while let Some(event) = self.device.next_event()? {
+                self.changed |= event.kind == Some(EventKind::SourceChange);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that can be done without a consumer.
+    fn pump(&mut self) -> Result<(), Error> {
+        self.poll_events()?;
+        self.input.reap(&self.device)?;
+        match &mut self.output.fill {
+            Some(fill) => fill.reclaim(&self.device, &self.epoll, false)?,
+            None if self.changed => self.resize()?,
+            None => {}
+        }
+        self.watch()
+    }
+
+    /// Takes an input if there is room for it now.
+    pub(super) fn try_submit(&mut self, item: Submission<'_>, deadline: Deadline) -> Result<(), Error> {
+        if self.drain == Drain::Asked {
+            return Err(Error::Draining {
+                device: self.device.path().to_owned(),
+            });
+        }
+        self.pump()?;
+        if self.drain == Drain::Done {
+            self.resume()?;
+        }
+        if !self.input.has_room() {
+            return Err(Error::Full {
+                device: self.device.path().to_owned(),
+                buffers: self.input.slots(),
+            });
+        }
+        let time = self.times.push(match item {
+            Submission::Frame(frame) => frame.meta(),
+            Submission::Unit(unit) => unit.meta(),
+        });
+        let queued = match item {
+            Submission::Frame(frame) => self.input.queue_frame(&self.device, frame, time, deadline),
+            Submission::Unit(unit) => self.input.queue_unit(&self.device, unit, time, deadline),
+        };
+        if let Err(error) = queued {
+            self.times.pop(time);
+            return Err(error);
+        }
+        self.submitted += 1;
+        self.watch()
+    }
+
+    /// Takes an input, waiting until `deadline` for room and for fences.
+    pub(super) fn submit(&mut self, item: Submission<'_>, deadline: Deadline) -> Result<(), Error> {
+        loop {
+            match self.try_submit(item, deadline) {
+                Err(Error::Full { device, buffers }) => {
+                    let left = deadline.remaining();
+                    if left.is_some_and(|left| left.is_zero()) {
+                        return Err(Error::Full { device, buffers });
+                    }
+                    self.wait_for_room(left)?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Not through the epoll: outputs that nobody takes make that readable, and this waits for inputs to be read.
+    fn wait_for_room(&self, left: Option<std::time::Duration>) -> Result<(), Error> {
+        let timeout = left.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let events = PollFlags::OUT | PollFlags::PRI;
+        match rustix::event::poll(&mut [PollFd::new(&self.device, events)], timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(self.device.fail("poll")(errno)),
+        }
+    }
+
+    /// What comes out next, if it is there.
+    pub(super) fn try_next(&mut self) -> Result<Option<Came>, Error> {
+        self.pump()?;
+        if std::mem::take(&mut self.tell_format) {
+            return Ok(Some(Came::Format));
+        }
+        if self.drain == Drain::Done {
+            return Ok(None);
+        }
+        // Each round takes a buffer that is put back, so a driver that only delivers rubbish ends after one of each.
+        for _ in 0..self.output_slots() {
+            if self.last {
+                break;
+            }
+            let Some(fill) = &mut self.output.fill else { break };
+            let info = match fill.slots.dequeue(&self.device) {
+                Ok(Some(info)) => info,
+                Ok(None) => break,
+                Err(Error::Request {
+                    errno: Errno::PIPE, ..
+                }) => {
+                    self.last = true;
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            self.last = info.flags & abi::BUF_FLAG_LAST != 0;
+            let bytes: u32 = info.planes.iter().map(|plane| plane.bytesused).max().unwrap_or(0);
+            if self.last && bytes == 0 {
+                // Only the flag; the buffer is at home.
+                break;
+            }
+            self.came += 1;
+            let meta = self.times.find(&info);
+            if info.flags & abi::BUF_FLAG_ERROR != 0 {
+                self.damaged += 1;
+                let time = meta.timestamp;
+                fill.slots.queue(&self.device, info.index as usize)?;
+                return Ok(Some(Came::Damaged(time)));
+            }
+            let meta = self.output.meta_of(meta);
+            let Some(format) = &self.output.format else { break };
+            let Some(fill) = &mut self.output.fill else { break };
+            if let Some(captured) = fill.deliver(&self.device, &self.epoll, format, &info, meta)? {
+                return Ok(Some(Came::Item(captured)));
+            }
+        }
+        self.ended()
+    }
+
+    /// Whether nothing more comes out before somebody does something.
+    fn ended(&mut self) -> Result<Option<Came>, Error> {
+        if self.last {
+            self.poll_events()?;
+            if self.changed {
+                self.resize()?;
+                self.tell_format = false;
+                return Ok(Some(Came::Format));
+            }
+            if self.drain == Drain::Asked {
+                return Ok(Some(self.drained()));
+            }
+        }
+        let counted = !self.commands && self.came >= self.submitted;
+        let nothing = self.output.fill.is_none() || counted;
+        if self.drain == Drain::Asked && nothing && self.input.with_driver() == 0 {
+            return Ok(Some(self.drained()));
+        }
+        Ok(None)
+    }
+
+    fn drained(&mut self) -> Came {
+        self.drain = Drain::Done;
+        self.unwatch();
+        Came::Drained
+    }
+
+    /// What comes out next, waiting until `deadline`.
+    pub(super) fn next(&mut self, deadline: Deadline) -> Result<Option<Came>, Error> {
+        loop {
+            if let Some(came) = self.try_next()? {
+                return Ok(Some(came));
+            }
+            let left = deadline.remaining();
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            let ticking = self.output.fill.as_ref().is_some_and(Fill::is_ticking);
+            queue::sleep(&self.device, &self.epoll, left, ticking)?;
+        }
+    }
+
+    pub(super) fn drain(&mut self) -> Result<(), Error> {
+        if self.drain != Drain::No {
+            return Ok(());
+        }
+        self.drain = Drain::Asked;
+        // A decoder that does not know its stream yet is told when it does: both queues have to run.
+        if self.output.fill.is_some() && self.commands {
+            self.command(abi::CODEC_CMD_STOP)?;
+        }
+        Ok(())
+    }
+
+    /// Out of the stop at the end of a drain.
+    fn resume(&mut self) -> Result<(), Error> {
+        (self.drain, self.last) = (Drain::No, false);
+        (self.submitted, self.came) = (0, 0);
+        if !self.commands || self.output.fill.is_none() {
+            return Ok(());
+        }
+        self.command(abi::CODEC_CMD_START)?;
+        let Some(fill) = &mut self.output.fill else {
+            return Ok(());
+        };
+        match fill.slots.dequeue(&self.device) {
+            Ok(None) => Ok(()),
+            // Drivers that go on saying that the stream has ended (vicodec): a restart of the queue makes them listen.
+            Ok(Some(_))
+            | Err(Error::Request {
+                errno: Errno::PIPE, ..
+            }) => {
+                fill.stream_off(&self.device)?;
+                fill.stream_on(&self.device, &self.epoll)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Drops everything that is on its way.
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
+        self.unwatch();
+        self.input.stream_off(&self.device)?;
+        if let Some(fill) = &mut self.output.fill {
+            fill.stream_off(&self.device)?;
+        }
+        self.times.clear();
+        (self.drain, self.last) = (Drain::No, false);
+        (self.submitted, self.came) = (0, 0);
+        self.poll_events()?;
+        if self.changed {
+            // The buffers are of the format before.
+            self.resize()?;
+        } else if let Some(fill) = &mut self.output.fill {
+            fill.stream_on(&self.device, &self.epoll)?;
+        }
+        self.input.stream_on(&self.device)?;
+        self.watch()
+    }
+}
+
+impl Output {
+    /// The metadata of what comes out, by that of what went in.
+    fn meta_of(&self, input: FrameMeta) -> FrameMeta {
+        let mut meta = input;
+        let raw = self.fill.as_ref().is_some_and(|fill| fill.slots.codec.is_none());
+        // The carrier of an access unit has one row.
+        meta.visible = if raw { self.meta.visible } else { None };
+        let told = self
+            .format
+            .as_ref()
+            .is_some_and(|format| format.raw_color.colorspace != 0);
+        if raw && told {
+            meta.color = self.meta.color;
+        }
+        meta
+    }
+}
+
+impl Drop for Engine {
+    /// Stops both queues: frames that wait to be read go back to their producers, those that consumers hold stay valid.
+    fn drop(&mut self) {
+        let _ = self.input.stream_off(&self.device);
+        self.input.free(&self.device);
+        if let Some(fill) = &mut self.output.fill {
+            let _ = fill.stream_off(&self.device);
+            fill.close();
+        }
+    }
+}
+
+/// What the builder fixed about the buffers of what comes out.
+impl super::builder::OutputMemory {
+    fn buffers(&mut self, device: &Device, format: &Format, min_free: usize) -> Result<Source, Error> {
+        match self {
+            Self::Driver { count } => {
+                let needed = u32::try_from(min_free).unwrap_or(0) + 1;
+                Ok(Source::Export {
+                    count: (*count).max(needed),
+                })
+            }
+            Self::Provided(provider) => {
+                let layout = format.layout(device)?;
+                let buffers = (provider.0)(format, &layout);
+                Ok(Source::Import { buffers })
+            }
+        }
+    }
+}
