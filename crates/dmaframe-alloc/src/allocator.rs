@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dmaframe_core::negotiate::FormatSet;
+use dmaframe_core::negotiate::{FormatSet, MemoryKind};
 use dmaframe_core::{Buffer, Layout};
 
 use crate::error::Error;
@@ -30,14 +30,22 @@ pub struct Available {
     pub max_object_len: Option<u64>,
     /// Whether the memory is contiguous for devices without an IOMMU.
     pub contiguous: bool,
+    /// What it is made of.
+    pub kind: MemoryKind,
 }
 
 impl Available {
+    /// Memory of system pages; drivers' own says otherwise.
     pub(crate) const fn new(sharing: Sharing) -> Self {
         Self {
             sharing,
             max_object_len: None,
             contiguous: false,
+            kind: match sharing {
+                Sharing::Process => MemoryKind::Private,
+                Sharing::Processes => MemoryKind::Shared,
+                Sharing::Devices => MemoryKind::Pages,
+            },
         }
     }
 }

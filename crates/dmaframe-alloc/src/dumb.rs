@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use dmaframe_core::negotiate::{FormatSet, Usage};
+use dmaframe_core::negotiate::{FormatSet, MemoryKind, Usage};
 use dmaframe_core::{Buffer, Fourcc, Layout, Modifier, Plane, Size};
 use drm::control::Device as _;
 use drm::{Device as _, DriverCapability};
@@ -218,7 +218,10 @@ impl Allocator for DrmDumb {
     fn probe(&self) -> Result<Available, Error> {
         // The driver's word is not enough: render nodes and drivers without modesetting give none.
         self.plan(&Request::new(Fourcc::R8, Size::new(64, 1)))?;
-        Ok(Available::new(Sharing::Devices))
+        Ok(Available {
+            kind: MemoryKind::Device,
+            ..Available::new(Sharing::Devices)
+        })
     }
 
     fn formats(&self) -> FormatSet {

@@ -1,9 +1,10 @@
 //! What can go wrong, on which device, and what would help.
 
+use dmaframe_core::negotiate::NoPlan;
 use dmaframe_core::{Fourcc, Layout, LayoutError, Modifier, Size};
 use rustix::io::Errno;
 
-use crate::verdict::Verdict;
+use crate::verdict::{PassedOver, Verdict};
 
 /// Everything this crate refuses or passes on. Messages name the device, the value found and the limit, and say what
 /// would help where something would.
@@ -127,6 +128,14 @@ pub enum Error {
     /// Every allocator was passed over.
     #[error("no allocator can do it: {0}")]
     NoAllocator(Verdict),
+    /// Frames cannot be passed from a producer to a consumer in any memory there is.
+    #[error("{why}{}", list_missing(.missing))]
+    NoWay {
+        /// What was considered, each way with why not.
+        why: Box<NoPlan>,
+        /// Allocators that do not work here.
+        missing: Vec<PassedOver>,
+    },
     /// No slot was free, or none until the deadline: consumers hold them or their fences have not signalled.
     #[error(
         "the pool is starved: of {slots} slots consumers hold {out}, and {fenced} wait for release fences; hold frames for a shorter time, detach them, or give the pool more slots"
@@ -197,6 +206,13 @@ impl Error {
             _ => Self::Os { call, device, errno },
         }
     }
+}
+
+fn list_missing(missing: &[PassedOver]) -> String {
+    missing
+        .iter()
+        .map(|passed| format!("; {} passed over ({})", passed.allocator, passed.reason))
+        .collect()
 }
 
 fn list(modifiers: &[Modifier]) -> String {

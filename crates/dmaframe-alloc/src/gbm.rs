@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dmaframe_core::negotiate::{FormatSet, Usage};
+use dmaframe_core::negotiate::{FormatSet, MemoryKind, Usage};
 use dmaframe_core::{Buffer, Fourcc, Layout, Modifier, Plane, Size};
 use gbm::{BufferObject, BufferObjectFlags as Flags, Device, Format};
 use rustix::io::Errno;
@@ -239,7 +239,10 @@ impl Allocator for Gbm {
         // libgbm opens anything, /dev/null too; what it is good for shows at the first buffer.
         let (size, modifiers) = (Size::new(64, 64), [Modifier::LINEAR, Modifier::INVALID]);
         self.make(&Request::new(Fourcc::XRGB8888, size).modifiers(modifiers))?;
-        Ok(Available::new(Sharing::Devices))
+        Ok(Available {
+            kind: MemoryKind::Device,
+            ..Available::new(Sharing::Devices)
+        })
     }
 
     fn formats(&self) -> FormatSet {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dmaframe_core::negotiate::{FormatSet, Usage};
+use dmaframe_core::negotiate::{FormatSet, MemoryKind, Usage};
 use dmaframe_core::{Buffer, Layout};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -107,9 +107,15 @@ impl Allocator for DmaHeap {
 
     fn probe(&self) -> Result<Available, Error> {
         self.node.open(Self::remedy)?;
+        let found = Available::new(Sharing::Devices);
         Ok(Available {
             contiguous: self.contiguous,
-            ..Available::new(Sharing::Devices)
+            kind: if self.contiguous {
+                MemoryKind::Contiguous
+            } else {
+                found.kind
+            },
+            ..found
         })
     }
 

@@ -11,6 +11,7 @@ mod gbm;
 mod heap;
 mod linear;
 mod node;
+mod plan;
 mod pool;
 mod request;
 mod shared;
@@ -26,6 +27,7 @@ pub use error::{Error, Rejected};
 #[cfg(feature = "gbm")]
 pub use gbm::Gbm;
 pub use heap::DmaHeap;
+pub use plan::{Picture, Way, Ways, plan};
 pub use pool::{FramePool, MAX_SLOTS, PoolBuilder, Stats};
 pub use request::Request;
 pub use shared::{Bytes, Memfd};

@@ -119,6 +119,7 @@ proptest! {
             prop_assert!(consumer.routes(candidate.pair).any(|route| route == candidate.route));
             let kind = candidate.memory.kind();
             prop_assert_eq!(candidate.route.refuses(kind), None);
+            prop_assert!(modifier.is_linear() || !candidate.route.wants_linear());
             let made = candidate.memory.offer().map(|index| &offers[index]);
             if let Some(offer) = made {
                 prop_assert!(offer.formats.contains(candidate.pair) && producer.takes_memory().accepts(kind));

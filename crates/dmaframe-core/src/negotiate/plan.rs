@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::offers::{bits_per_pixel, modifier_cost};
 use super::{FormatSet, MemoryKind, NoCommonFormat, Pair, Route, Usage, negotiate};
+use crate::format::Modifier;
 use crate::quirks::{self, Case, Effect, Needs, Quirk};
 
 /// An allocator, as negotiation sees it.
@@ -172,6 +173,33 @@ impl Plan {
         match self.candidates.get(self.next) {
             Some(candidate) => Ok(candidate),
             None => Err(Box::new(self.explanation.clone())),
+        }
+    }
+
+    /// Makes the current way one of another layout, in the same format and memory and by the same route: what an
+    /// allocator picked from all that it was offered. `false`, and nothing changed, when there is no such way left.
+    pub fn promote(&mut self, modifier: Modifier) -> bool {
+        let Some(current) = self.current() else {
+            return false;
+        };
+        let wanted = (
+            Pair {
+                modifier,
+                ..current.pair
+            },
+            &current.memory,
+            current.route,
+        );
+        let found = self
+            .remaining()
+            .iter()
+            .position(|c| (c.pair, &c.memory, c.route) == wanted);
+        match found.map(|at| self.next + at) {
+            Some(at) => {
+                self.candidates[self.next..=at].rotate_right(1);
+                true
+            }
+            None => false,
         }
     }
 
