@@ -53,6 +53,9 @@ pub enum Error {
     /// The Vulkan half refused or failed.
     #[error(transparent)]
     Vulkan(#[from] dmaframe_vulkan::Error),
+    /// A frame was not converted.
+    #[error(transparent)]
+    Convert(#[from] crate::ConvertError),
     /// The core refused.
     #[error(transparent)]
     Frame(#[from] dmaframe_core::Error),

@@ -3,10 +3,14 @@
 // The point of `each`: one source for every version.
 #![allow(clippy::duplicate_mod)]
 
+mod convert;
 mod error;
 mod level;
 mod options;
 
+pub use convert::{
+    Area, Assume, ChromaFilter, Conversion, ConvertError, Converted, Filter, HighRange, Light,
+};
 pub use dmaframe_vulkan::{self as vulkan, Refusal, Route};
 pub use error::Error;
 pub use level::Level;

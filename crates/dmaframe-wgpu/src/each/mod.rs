@@ -2,6 +2,7 @@
 
 use super::wgpu;
 
+mod converter;
 mod gpu;
 mod imported;
 mod importer;
@@ -9,6 +10,9 @@ mod scope;
 mod sys;
 mod upload;
 
+#[doc(hidden)]
+pub use converter::Shape;
+pub use converter::{Converter, PassTarget, Path, Picture, Target};
 pub use gpu::Gpu;
-pub use importer::Importer;
 pub use imported::{Imported, PlaneBuffer, PlaneTexture, Source};
+pub use importer::Importer;

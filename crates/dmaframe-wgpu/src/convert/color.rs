@@ -1,0 +1,186 @@
+//! From H.273 code points to the three rows that make red, green and blue of a sample's code values.
+
+use dmaframe_core::{ChromaSiting, ColorInfo, Fourcc, Range, Size};
+
+use super::ConvertError;
+use super::kind::Kind;
+
+/// What to do about colour that a frame does not state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Assume {
+    /// Refuse the frame with [`ConvertError::Unspecified`].
+    #[default]
+    Refuse,
+    /// Video custom: BT.709 from 1280 columns or 577 rows on and BT.601 below, both limited; one-channel formats full
+    /// range.
+    Auto,
+    /// This description, for the fields the frame leaves open. Fields it leaves open too are refused.
+    As(ColorInfo),
+}
+
+/// How a source's samples are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    /// What the frame said, and for the rest what was assumed.
+    pub(crate) color: ColorInfo,
+    /// Whether matrix or range was assumed.
+    pub(crate) assumed: bool,
+    /// Red, green and blue from (first, second, third sample, 1): luma, Cb and Cr as code values, or red, green and
+    /// blue from 0 to 1.
+    pub(crate) rows: [[f32; 4]; 3],
+}
+
+impl Reading {
+    /// The same rules as the core's CPU conversion.
+    pub(crate) fn of(
+        fourcc: Fourcc,
+        kind: Kind,
+        size: Size,
+        said: ColorInfo,
+        assume: Assume,
+    ) -> Result<Self, ConvertError> {
+        let custom = match assume {
+            Assume::Refuse => ColorInfo::UNSPECIFIED,
+            Assume::Auto if size.width >= 1280 || size.height > 576 => ColorInfo::BT709,
+            Assume::Auto => ColorInfo::BT601,
+            Assume::As(color) => color,
+        };
+        let mut color = said;
+        if !kind.is_yuv() && !matches!(kind, Kind::Gray { .. }) {
+            // RGB has no matrix, and its range is full unless the producer says otherwise: nothing to assume.
+            color.matrix = 0;
+            if color.range != Range::Limited || matches!(kind, Kind::Bayer { .. }) {
+                color.range = Range::Full;
+            }
+            if assume != Assume::Refuse {
+                let custom = match assume {
+                    Assume::As(color) => color,
+                    _ => ColorInfo::SRGB,
+                };
+                fill(&mut color.primaries, custom.primaries);
+                fill(&mut color.transfer, custom.transfer);
+            }
+            return Ok(Self {
+                color,
+                assumed: false,
+                rows: rgb_rows(color.range),
+            });
+        }
+        if color.range == Range::Unspecified {
+            let gray_custom = !kind.is_yuv() && assume == Assume::Auto;
+            color.range = if gray_custom { Range::Full } else { custom.range };
+        }
+        if color.range == Range::Unspecified {
+            return Err(ConvertError::Unspecified {
+                fourcc,
+                what: "range",
+            });
+        }
+        let mut weights = (0.2126, 0.0722);
+        if kind.is_yuv() {
+            fill(&mut color.matrix, custom.matrix);
+            if color.matrix == 2 {
+                return Err(ConvertError::Unspecified {
+                    fourcc,
+                    what: "matrix",
+                });
+            }
+            weights = kr_kb(color.matrix).ok_or(ConvertError::Matrix {
+                fourcc,
+                matrix: color.matrix,
+            })?;
+        }
+        let assumed = color != said;
+        // What does not change how samples are read goes along without counting as an assumption.
+        fill(&mut color.primaries, custom.primaries);
+        fill(&mut color.transfer, custom.transfer);
+        if color.siting == ChromaSiting::Unspecified {
+            color.siting = custom.siting;
+        }
+        Ok(Self {
+            color,
+            assumed,
+            rows: yuv_rows(weights, color.range, kind.bits()),
+        })
+    }
+}
+
+/// Kr and Kb of H.273 table 4, where a matrix is made of them.
+fn kr_kb(matrix: u8) -> Option<(f64, f64)> {
+    Some(match matrix {
+        1 => (0.2126, 0.0722),
+        4 => (0.30, 0.11),
+        5 | 6 => (0.299, 0.114),
+        7 => (0.212, 0.087),
+        9 => (0.2627, 0.0593),
+        _ => return None,
+    })
+}
+
+/// H.273 8.3 (equations 23 ff.) turned around, for code values of `bits`.
+fn yuv_rows((kr, kb): (f64, f64), range: Range, bits: u32) -> [[f32; 4]; 3] {
+    let scale = f64::from(1u32 << (bits - 8));
+    let max = f64::from((1u32 << bits) - 1);
+    let (black, luma, chroma) = if range == Range::Full {
+        (0.0, max, max)
+    } else {
+        (16.0 * scale, 219.0 * scale, 224.0 * scale)
+    };
+    let (ky, neutral) = (1.0 / luma, 128.0 * scale);
+    let kg = 1.0 - kr - kb;
+    let (rv, bu) = (2.0 * (1.0 - kr) / chroma, 2.0 * (1.0 - kb) / chroma);
+    let (gu, gv) = (-kb * bu / kg, -kr * rv / kg);
+    let row = |u: f64, v: f64| [ky, u, v, -ky * black - (u + v) * neutral].map(|x| x as f32);
+    [row(0.0, rv), row(gu, gv), row(bu, 0.0)]
+}
+
+fn rgb_rows(range: Range) -> [[f32; 4]; 3] {
+    let (scale, offset) = if range == Range::Limited {
+        (255.0 / 219.0, -16.0 / 219.0)
+    } else {
+        (1.0, 0.0)
+    };
+    std::array::from_fn(|i| {
+        let mut row = [0.0, 0.0, 0.0, offset];
+        row[i] = scale;
+        row
+    })
+}
+
+fn fill(field: &mut u8, custom: u8) {
+    if *field == 2 {
+        *field = custom;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn black_white_and_primaries_come_out_at_every_depth() {
+        for bits in [8, 10, 12, 16] {
+            let scale = f64::from(1u32 << (bits - 8));
+            let rows = yuv_rows((0.2126, 0.0722), Range::Limited, bits);
+            let rgb = |y: f64, u: f64, v: f64| {
+                rows.map(|row| {
+                    let sum = [y, u, v, 1.0 / scale].into_iter().zip(row);
+                    sum.map(|(s, k)| s * scale * f64::from(k)).sum::<f64>()
+                })
+            };
+            for (got, want) in [
+                (rgb(16.0, 128.0, 128.0), [0.0, 0.0, 0.0]),
+                (rgb(235.0, 128.0, 128.0), [1.0, 1.0, 1.0]),
+                // Red: Y = Kr, Cr at its end.
+                (
+                    rgb(16.0 + 219.0 * 0.2126, 128.0 - 224.0 * 0.2126 / 1.8556, 240.0),
+                    [1.0, 0.0, 0.0],
+                ),
+            ] {
+                for (got, want) in got.iter().zip(want) {
+                    assert!((got - want).abs() < 1e-4, "{bits} bits: {got} for {want}");
+                }
+            }
+        }
+    }
+}
