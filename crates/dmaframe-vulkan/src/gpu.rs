@@ -86,12 +86,25 @@ impl Gpu {
     }
 }
 
+/// A device that could be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedGpu {
+    /// The driver's name for it.
+    pub name: String,
+    /// Discrete, integrated, CPU ...
+    pub kind: vk::PhysicalDeviceType,
+    /// For [`OpenOptions::uuid`].
+    pub uuid: [u8; 16],
+}
+
 /// Which device to open, and how.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
     loader: Option<PathBuf>,
     node: Option<u64>,
     name: Option<String>,
+    uuid: Option<[u8; 16]>,
     without: Vec<&'static CStr>,
     log: Option<Arc<ValidationLog>>,
 }
@@ -124,6 +137,13 @@ impl OpenOptions {
         self
     }
 
+    /// Only the device with this UUID, as [`OpenOptions::list`] gives it: two cards of one model differ in nothing else.
+    #[must_use]
+    pub fn uuid(mut self, uuid: [u8; 16]) -> Self {
+        self.uuid = Some(uuid);
+        self
+    }
+
     /// Leaves an extension off, as a toolkit's device may.
     #[must_use]
     pub fn without(mut self, extension: &'static CStr) -> Self {
@@ -144,18 +164,38 @@ impl OpenOptions {
     /// [`Error::Loader`] without a Vulkan loader, [`Error::NoDevice`] without a device that fits,
     /// [`Error::Unsupported`] when it is older than Vulkan 1.1 or the validation layer is missing, [`Error::Vk`].
     pub fn open(&self) -> Result<Gpu, Error> {
-        let wanted = Self::wanted(self.node, self.name.as_deref());
-        let opened = loader::Opened::instance(self.loader.as_deref(), self.log.clone(), &wanted)?;
-        let chosen = loader::choose(&opened, self.node, self.name.as_deref())?;
+        let wanted = self.wanted();
+        let opened = loader::Opened::instance(self.loader.as_deref(), self.log.clone(), &wanted.to_string())?;
+        let chosen = loader::choose(&opened, wanted)?;
         let context = loader::finish(opened, chosen, &self.without)?;
         Ok(Gpu(Arc::new(context)))
     }
 
-    pub(crate) fn wanted(node: Option<u64>, name: Option<&str>) -> String {
-        match (node, name) {
-            (None, None) => "any".into(),
-            (Some(node), _) => format!("DRM node {node:#x}"),
-            (None, Some(name)) => format!("name {name:?}"),
+    /// The devices that fit, best first, without opening one. Empty without a driver.
+    ///
+    /// # Errors
+    /// As [`OpenOptions::open`], but for [`Error::NoDevice`].
+    pub fn list(&self) -> Result<Vec<ListedGpu>, Error> {
+        let wanted = self.wanted();
+        let opened = loader::Opened::instance(self.loader.as_deref(), None, &wanted.to_string());
+        let opened = match opened {
+            Err(Error::NoDevice { .. }) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let (found, _) = loader::ranked(&opened, wanted)?;
+        let listed = found.into_iter().map(|found| ListedGpu {
+            name: found.name,
+            kind: found.kind,
+            uuid: found.uuid,
+        });
+        Ok(listed.collect())
+    }
+
+    fn wanted(&self) -> loader::Wanted<'_> {
+        loader::Wanted {
+            node: self.node,
+            name: self.name.as_deref(),
+            uuid: self.uuid,
         }
     }
 }

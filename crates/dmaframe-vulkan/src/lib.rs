@@ -23,7 +23,7 @@ pub use cache::{CacheStats, ImportCache};
 pub use commands::Commands;
 pub use error::{Error, Refusal, Route};
 pub use extensions::Extensions;
-pub use gpu::{Gpu, LiveObjects, OpenOptions};
+pub use gpu::{Gpu, ListedGpu, LiveObjects, OpenOptions};
 pub use import::{
     Barriers, BufferImport, BufferPlane, Held, ImageImport, ImportOptions, Importer, PlaneImage,
 };

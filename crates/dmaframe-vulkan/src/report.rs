@@ -3,7 +3,8 @@
 use std::fmt;
 
 use ash::{ext, vk};
-use dmaframe_core::negotiate::{FormatSet, Usage};
+use dmaframe_core::negotiate::{FormatSet, Route, Usage};
+use dmaframe_core::quirks::Driver;
 use dmaframe_core::{Fourcc, Modifier};
 
 use crate::extensions::Extensions;
@@ -136,6 +137,29 @@ impl Capabilities {
         self.primary_node == Some(dev) || self.render_node == Some(dev)
     }
 
+    /// Everything the device takes for reading, by every route it has: what
+    /// [`negotiate::plan`](dmaframe_core::negotiate::plan()) wants of a consumer. It likes all formats alike.
+    ///
+    /// Images are what its driver lists for sampling; which formats shaders and copies read is the application's to
+    /// narrow down.
+    #[must_use]
+    pub fn consumer(&self) -> FormatSet {
+        let mut set = self.empty(Usage::Sample, self.name.clone()).likes_all();
+        set.merge(&self.buffers());
+        set.merge(&self.sampled());
+        let cpu = [
+            (Route::HostPointer, self.host_pointer_alignment.is_some()),
+            (Route::Copy, true),
+        ];
+        for (route, _) in cpu.into_iter().filter(|(_, there)| *there) {
+            set = set.by(route);
+            for info in dmaframe_core::format::all_formats() {
+                set.insert(info.fourcc, Modifier::LINEAR);
+            }
+        }
+        set
+    }
+
     /// What can be imported as images for sampling, with the device's node.
     #[must_use]
     pub fn sampled(&self) -> FormatSet {
@@ -159,7 +183,9 @@ impl Capabilities {
     /// What the buffer route takes: every linear format in the core's table, if buffers can be imported at all.
     #[must_use]
     pub fn buffers(&self) -> FormatSet {
-        let mut set = self.empty(Usage::Sample, format!("{}:buffer", self.name));
+        let mut set = self
+            .empty(Usage::Sample, format!("{}:buffer", self.name))
+            .by(Route::Buffer);
         if self.buffer_import {
             for info in dmaframe_core::format::all_formats() {
                 set.insert(info.fourcc, Modifier::LINEAR);
@@ -169,7 +195,10 @@ impl Capabilities {
     }
 
     fn empty(&self, usage: Usage, name: String) -> FormatSet {
-        let set = FormatSet::new(name).with_usage(usage);
+        let discrete = self.kind == vk::PhysicalDeviceType::DISCRETE_GPU;
+        let set = FormatSet::new(name)
+            .with_usage(usage)
+            .with_driver(driver(self.driver), discrete);
         match self.render_node.or(self.primary_node) {
             Some(node) => set.with_device(node),
             None => set,
@@ -177,7 +206,7 @@ impl Capabilities {
     }
 
     fn images(&self, usage: Usage, feature: vk::FormatFeatureFlags, name: String) -> FormatSet {
-        let mut set = self.empty(usage, name);
+        let mut set = self.empty(usage, name).by(Route::Image);
         if !self.enabled.dmabuf() {
             return set;
         }
@@ -191,6 +220,19 @@ impl Capabilities {
             }
         }
         set
+    }
+}
+
+/// The row name of a Vulkan driver in the quirk table.
+fn driver(id: vk::DriverId) -> Driver {
+    match id {
+        vk::DriverId::NVIDIA_PROPRIETARY => Driver::Nvidia,
+        vk::DriverId::MESA_RADV | vk::DriverId::AMD_OPEN_SOURCE | vk::DriverId::AMD_PROPRIETARY => {
+            Driver::Amd
+        }
+        vk::DriverId::MESA_V3DV => Driver::V3d,
+        vk::DriverId::ARM_PROPRIETARY => Driver::Mali,
+        _ => Driver::Other,
     }
 }
 

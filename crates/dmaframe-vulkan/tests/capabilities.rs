@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ash::vk;
 use common::open;
-use dmaframe_core::negotiate::{FormatSet, negotiate};
+use dmaframe_core::negotiate::{FormatSet, MemoryKind, Route, negotiate, plan};
 use dmaframe_core::{Fourcc, Modifier};
 use dmaframe_vulkan::{OpenOptions, ValidationLog, ash};
 
@@ -45,8 +45,35 @@ fn the_report_prints_and_negotiates() {
         let screen = FormatSet::new("screen").with(Fourcc::XRGB8888, Modifier::LINEAR);
         assert!(negotiate(&screen, &report.sampled()).is_ok());
         assert!(negotiate(&report.rendered(), &screen).is_ok());
+        let camera = camera.with_own_memory(MemoryKind::Vmalloc);
+        let plan = plan(&camera, &report.consumer(), &[]).unwrap();
+        let routes: Vec<_> = plan.remaining().iter().map(|way| way.route).collect();
+        assert_eq!(routes, [Route::Buffer, Route::Image, Route::Copy], "{plan:?}");
     }
     bench.done();
+}
+
+#[test]
+fn every_listed_device_opens_by_its_uuid() {
+    let listed = match OpenOptions::new().list() {
+        Ok(listed) if !listed.is_empty() => listed,
+        other => return dmaframe_testkit::skip(&format!("no Vulkan device: {other:?}")),
+    };
+    for device in &listed {
+        let gpu = OpenOptions::new().uuid(device.uuid).open().unwrap();
+        let found = gpu.capabilities();
+        assert_eq!(
+            (gpu.name(), found.uuid, found.kind),
+            (&*device.name, device.uuid, device.kind)
+        );
+    }
+    let error = OpenOptions::new().uuid([7; 16]).open().unwrap_err().to_string();
+    assert!(
+        error.contains("another UUID") && error.contains("wanted UUID 0707"),
+        "{error}"
+    );
+    let none = OpenOptions::new().name("no such device").list().unwrap();
+    assert_eq!(none, []);
 }
 
 #[test]

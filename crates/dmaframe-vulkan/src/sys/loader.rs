@@ -191,11 +191,28 @@ unsafe extern "system" fn on_message(
     vk::FALSE
 }
 
-/// The best physical device that fits.
-pub(crate) fn choose(opened: &Opened, node: Option<u64>, name: Option<&str>) -> Result<Candidate, Error> {
+/// What a device has to be.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) node: Option<u64>,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) uuid: Option<[u8; 16]>,
+}
+
+/// A physical device that fits.
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) kind: vk::PhysicalDeviceType,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) candidate: Candidate,
+}
+
+/// The physical devices that fit, best first, and the others with why they do not.
+pub(crate) fn ranked(opened: &Opened, wanted: Wanted<'_>) -> Result<(Vec<Found>, Vec<String>), Error> {
+    let Wanted { node, name, uuid } = wanted;
     let instance = &opened.instance;
     let mut passed_over = Vec::new();
-    let mut best: Option<(u8, Candidate)> = None;
+    let mut fitting = Vec::new();
     for physical in opened.physical_devices()? {
         let identity = super::query::identity(instance, physical);
         let mut pass = |why: &str| passed_over.push(format!("{} ({why})", identity.name));
@@ -224,33 +241,56 @@ pub(crate) fn choose(opened: &Opened, node: Option<u64>, name: Option<&str>) -> 
                 continue;
             }
         }
-        let rank = match super::query::kind_and_uuid(instance, physical).0 {
-            vk::PhysicalDeviceType::DISCRETE_GPU => 4,
-            vk::PhysicalDeviceType::INTEGRATED_GPU => 3,
-            vk::PhysicalDeviceType::VIRTUAL_GPU => 2,
-            vk::PhysicalDeviceType::CPU => 1,
-            _ => 0,
-        };
-        if best.as_ref().is_none_or(|(other, _)| rank > *other) {
-            best = Some((
-                rank,
-                Candidate {
-                    physical,
-                    extensions,
-                    family,
-                },
-            ));
+        let (kind, its_uuid) = super::query::kind_and_uuid(instance, physical);
+        if uuid.is_some_and(|wanted| wanted != its_uuid) {
+            pass("another UUID");
+            continue;
+        }
+        fitting.push(Found {
+            name: identity.name,
+            kind,
+            uuid: its_uuid,
+            candidate: Candidate {
+                physical,
+                extensions,
+                family,
+            },
+        });
+    }
+    // Stable: among equals the loader's order holds.
+    fitting.sort_by_key(|found| match found.kind {
+        vk::PhysicalDeviceType::DISCRETE_GPU => 0,
+        vk::PhysicalDeviceType::INTEGRATED_GPU => 1,
+        vk::PhysicalDeviceType::VIRTUAL_GPU => 2,
+        vk::PhysicalDeviceType::CPU => 3,
+        _ => 4,
+    });
+    Ok((fitting, passed_over))
+}
+
+/// The best physical device that fits.
+pub(crate) fn choose(opened: &Opened, wanted: Wanted<'_>) -> Result<Candidate, Error> {
+    let (fitting, passed_over) = ranked(opened, wanted)?;
+    let best = fitting.into_iter().next();
+    best.map(|found| found.candidate).ok_or_else(|| Error::NoDevice {
+        found: if passed_over.is_empty() {
+            "none".into()
+        } else {
+            passed_over.join(", ")
+        },
+        wanted: wanted.to_string(),
+    })
+}
+
+impl std::fmt::Display for Wanted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self { node: Some(node), .. } => write!(f, "DRM node {node:#x}"),
+            Self { uuid: Some(uuid), .. } => write!(f, "UUID {:032x}", u128::from_be_bytes(*uuid)),
+            Self { name: Some(name), .. } => write!(f, "name {name:?}"),
+            _ => f.write_str("any"),
         }
     }
-    best.map(|(_, candidate)| candidate)
-        .ok_or_else(|| Error::NoDevice {
-            found: if passed_over.is_empty() {
-                "none".into()
-            } else {
-                passed_over.join(", ")
-            },
-            wanted: crate::gpu::OpenOptions::wanted(node, name),
-        })
 }
 
 /// Makes the device of a candidate.
