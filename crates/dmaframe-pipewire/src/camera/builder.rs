@@ -1,0 +1,182 @@
+//! Building a virtual camera.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dmaframe_alloc::{Allocator, Chain};
+use dmaframe_core::negotiate::FormatSet;
+use dmaframe_core::{Buffer, ColorInfo, Fourcc, Modifier, Size, TimelineDevice};
+
+use super::worker::{Config, Worker};
+use super::{Shared, VirtualCamera};
+use crate::error::Error;
+use crate::pod::spa_of_fourcc;
+use crate::thread::{Connection, LoopThread};
+
+/// What a virtual camera is to be like; made by [`VirtualCamera::builder`].
+#[derive(Debug)]
+#[must_use = "nothing is published before CameraBuilder::start"]
+pub struct CameraBuilder {
+    name: String,
+    remote: Option<OwnedFd>,
+    formats: FormatSet,
+    shared_memory: bool,
+    size: Size,
+    framerate: (u32, u32),
+    color: ColorInfo,
+    buffers: u32,
+    allocator: Box<dyn Allocator>,
+    import: Vec<Arc<Buffer>>,
+    timelines: Option<TimelineDevice>,
+    timeout: Duration,
+    properties: Vec<(String, String)>,
+}
+
+impl CameraBuilder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            remote: None,
+            formats: FormatSet::new("camera").with(Fourcc::XRGB8888, Modifier::LINEAR),
+            shared_memory: true,
+            size: Size::new(1280, 720),
+            framerate: (30, 1),
+            color: ColorInfo::UNSPECIFIED,
+            buffers: 8,
+            allocator: Box::new(Chain::dmabuf()),
+            import: Vec::new(),
+            timelines: None,
+            timeout: Duration::from_secs(5),
+            properties: Vec::new(),
+        }
+    }
+
+    /// Another daemon than the default one; takes the descriptor of its socket.
+    pub fn remote_fd(mut self, remote: OwnedFd) -> Self {
+        self.remote = Some(remote);
+        self
+    }
+
+    /// What is offered, best liked first; `XRGB8888 LINEAR` unless said otherwise. Which of a consumer's modifiers is
+    /// taken, the allocator decides by making one buffer.
+    pub fn formats(mut self, formats: FormatSet) -> Self {
+        self.formats = formats;
+        self
+    }
+
+    /// Whether consumers without modifiers get shared memory (pairs with `LINEAR` only). Yes unless said otherwise.
+    pub fn shared_memory(mut self, offer: bool) -> Self {
+        self.shared_memory = offer;
+        self
+    }
+
+    /// Size of the pictures. 1280 x 720 unless said otherwise.
+    pub fn size(mut self, size: Size) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// Frames a second, as a fraction: what consumers are told. The camera's pace is that of
+    /// [`VirtualCamera::push`].
+    pub fn framerate(mut self, frames: u32, seconds: u32) -> Self {
+        self.framerate = (frames, seconds.max(1));
+        self
+    }
+
+    /// Colour of the pictures: what consumers are told.
+    pub fn color(mut self, color: ColorInfo) -> Self {
+        self.color = color;
+        self
+    }
+
+    /// How many buffers, 2 to 32. 8 unless said otherwise: consumers hold some, the graph one or two.
+    pub fn buffers(mut self, count: u32) -> Self {
+        self.buffers = count.clamp(2, 32);
+        self
+    }
+
+    /// Where dma-bufs come from. [`Chain::dmabuf`] unless said otherwise; shared memory always is sealed memfds.
+    pub fn allocator(mut self, allocator: impl Allocator + 'static) -> Self {
+        self.allocator = Box::new(allocator);
+        self
+    }
+
+    /// Buffers that are there already (a capture's, a GPU's export pool's), all of one layout: frames in them go to
+    /// consumers without a copy. Their layout becomes the one that is offered, and nothing is allocated for dma-bufs.
+    /// 2 to 32.
+    pub fn import(mut self, buffers: impl IntoIterator<Item = Arc<Buffer>>) -> Self {
+        self.import = buffers.into_iter().collect();
+        self
+    }
+
+    /// Offers explicit sync: frames whose acquire fence is still pending then go out at once, and consumers' release
+    /// points hold buffers back. Any DRM device with timelines will do. PipeWire 1.2 on both sides; consumers without it
+    /// get frames when they are ready.
+    pub fn explicit_sync(mut self, device: TimelineDevice) -> Self {
+        self.timelines = Some(device);
+        self
+    }
+
+    /// How long the daemon may take to answer in [`CameraBuilder::start`]. 5 s unless said otherwise.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// A property of the node, beside or in place of ours.
+    pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.push((key.into(), value.into()));
+        self
+    }
+
+    /// Publishes the camera, on a thread of its own. Waits for the daemon's answer, not for a consumer.
+    ///
+    /// # Errors
+    /// [`Error::Connect`], [`Error::NoFormat`], [`Error::Name`], [`Error::Os`].
+    pub fn start(self) -> Result<VirtualCamera, Error> {
+        let (mut formats, mut size, mut buffers) = (self.formats, self.size, self.buffers);
+        if let Some(first) = self.import.first() {
+            let layout = first.layout();
+            size = layout.size();
+            formats = FormatSet::new(formats.name()).with(layout.fourcc(), layout.modifier());
+            buffers = u32::try_from(self.import.len()).unwrap_or(u32::MAX).min(32);
+        }
+        if !formats.fourccs().any(|fourcc| spa_of_fourcc(fourcc).is_some()) {
+            return Err(Error::NoFormat {
+                name: formats.name().to_owned(),
+                formats: crate::error::list(&formats),
+            });
+        }
+        let mut properties: Vec<(String, String)> = vec![
+            ("media.class".into(), "Video/Source".into()),
+            ("media.role".into(), "Camera".into()),
+            ("node.name".into(), self.name.clone()),
+            ("node.description".into(), self.name.clone()),
+        ];
+        properties.extend(self.properties);
+        let shared = Arc::new(Shared::new(&self.name)?);
+        let config = Config {
+            formats,
+            shared_memory: self.shared_memory,
+            size,
+            framerate: self.framerate,
+            color: self.color,
+            buffers,
+            allocator: self.allocator,
+            import: self.import,
+            timelines: self.timelines,
+        };
+        let connection = Connection {
+            remote: self.remote,
+            name: self.name,
+            properties,
+            timeout: self.timeout,
+        };
+        let thread = LoopThread::spawn(connection, Arc::clone(&shared.commands), {
+            let shared = Arc::clone(&shared);
+            move || Worker::new(config, shared)
+        })?;
+        Ok(VirtualCamera { shared, thread })
+    }
+}

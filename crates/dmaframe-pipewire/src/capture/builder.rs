@@ -1,0 +1,225 @@
+//! Building a capture.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dmaframe_core::negotiate::FormatSet;
+use dmaframe_core::{Budget, Fourcc, Modifier, Size, Starvation, TimelineDevice};
+
+use super::worker::{Config, Worker};
+use super::{CaptureStream, Shared};
+use crate::error::Error;
+use crate::pod::spa_of_fourcc;
+use crate::thread::{Connection, LoopThread};
+
+/// Which node to read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// Whatever the session manager thinks best: the default camera.
+    Default,
+    /// A node by its `node.name` or `object.serial`.
+    Name(String),
+    /// A node by its id, as portals give it.
+    Node(u32),
+    /// None: somebody else makes the link (`pw-link`, a patch bay).
+    Unlinked,
+}
+
+/// What a capture is to be like; made by [`CaptureStream::builder`].
+#[derive(Debug)]
+#[must_use = "nothing is connected before CaptureBuilder::start"]
+pub struct CaptureBuilder {
+    target: Target,
+    remote: Option<OwnedFd>,
+    name: String,
+    role: &'static str,
+    formats: FormatSet,
+    shared_memory: bool,
+    size: Size,
+    framerate: (u32, u32),
+    buffers: u32,
+    queue: usize,
+    budget: Budget,
+    timelines: Option<TimelineDevice>,
+    timeout: Duration,
+    properties: Vec<(String, String)>,
+}
+
+impl CaptureBuilder {
+    pub(super) fn new() -> Self {
+        let linear = [
+            Fourcc::NV12,
+            Fourcc::YUYV,
+            Fourcc::XRGB8888,
+            Fourcc::XBGR8888,
+            Fourcc::ARGB8888,
+            Fourcc::ABGR8888,
+            Fourcc::YUV420,
+            Fourcc::UYVY,
+        ];
+        let formats = linear.into_iter().fold(FormatSet::new("capture"), |set, fourcc| {
+            set.with(fourcc, Modifier::LINEAR)
+        });
+        Self {
+            target: Target::Default,
+            remote: None,
+            name: "dmaframe capture".into(),
+            role: "Camera",
+            formats,
+            shared_memory: true,
+            size: Size::new(1280, 720),
+            framerate: (30, 1),
+            buffers: 8,
+            queue: 2,
+            budget: Budget::default(),
+            timelines: None,
+            timeout: Duration::from_secs(5),
+            properties: Vec::new(),
+        }
+    }
+
+    /// The node to read from. The default camera unless said otherwise.
+    pub fn target(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// A portal's remote and the node in it (`OpenPipeWireRemote` of the Camera and ScreenCast portals). Takes the
+    /// descriptor; the role becomes "Screen" and no session manager chooses another node.
+    pub fn remote_fd(mut self, remote: OwnedFd, node: u32) -> Self {
+        self.remote = Some(remote);
+        self.target = Target::Node(node);
+        self.role = "Screen";
+        self
+    }
+
+    /// How the stream is called in `pw-top` and the like.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// What is taken, best liked first. Pairs with `LINEAR` also take shared memory and the dma-bufs of cameras, which
+    /// come without a modifier (unless [`CaptureBuilder::shared_memory`] says no). The usual formats, `LINEAR`, unless
+    /// said otherwise: give the importer's own set (a GPU's) instead.
+    pub fn formats(mut self, formats: FormatSet) -> Self {
+        self.formats = formats;
+        self
+    }
+
+    /// Whether formats without a modifier are offered too. Yes unless said otherwise.
+    pub fn shared_memory(mut self, offer: bool) -> Self {
+        self.shared_memory = offer;
+        self
+    }
+
+    /// The size liked best; the node decides. 1280 x 720 unless said otherwise.
+    pub fn size(mut self, size: Size) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// Frames a second liked best, as a fraction. 30 unless said otherwise.
+    pub fn framerate(mut self, frames: u32, seconds: u32) -> Self {
+        self.framerate = (frames, seconds.max(1));
+        self
+    }
+
+    /// How many buffers to ask for; the node decides. 8 unless said otherwise.
+    pub fn buffers(mut self, count: u32) -> Self {
+        self.buffers = count.clamp(2, 32);
+        self
+    }
+
+    /// How many frames may wait for [`CaptureStream::next`]; with more, the oldest is dropped and counted. 2 unless said
+    /// otherwise, at least 1.
+    pub fn queue(mut self, frames: usize) -> Self {
+        self.queue = frames.max(1);
+        self
+    }
+
+    /// How many buffers stay with the node whatever consumers hold, and what they get beyond that.
+    pub fn budget(mut self, min_free: usize, policy: Starvation) -> Self {
+        self.budget = Budget { min_free, policy };
+        self
+    }
+
+    /// Takes explicit sync: frames then come with a timeline point as their acquire fence, and release fences are given
+    /// to the node instead of being waited for here. Any DRM device with timelines will do; the syncobjs of the node are
+    /// imported into it. PipeWire 1.2 on both sides; with an older one this does nothing.
+    pub fn explicit_sync(mut self, device: TimelineDevice) -> Self {
+        self.timelines = Some(device);
+        self
+    }
+
+    /// How long the daemon may take to answer in [`CaptureBuilder::start`]. 5 s unless said otherwise.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// A property of the node, beside or in place of ours.
+    pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.push((key.into(), value.into()));
+        self
+    }
+
+    /// Connects to the daemon, on a thread of the stream's own. Waits for the daemon's answer, not for a picture.
+    ///
+    /// # Errors
+    /// [`Error::Connect`], [`Error::NoFormat`], [`Error::Name`], [`Error::Os`].
+    pub fn start(self) -> Result<CaptureStream, Error> {
+        if !self
+            .formats
+            .fourccs()
+            .any(|fourcc| spa_of_fourcc(fourcc).is_some())
+        {
+            return Err(Error::NoFormat {
+                name: self.formats.name().to_owned(),
+                formats: crate::error::list(&self.formats),
+            });
+        }
+        let mut properties: Vec<(String, String)> = [
+            ("media.type", "Video"),
+            ("media.category", "Capture"),
+            ("media.role", self.role),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        let (id, autoconnect) = match self.target {
+            Target::Default => (None, true),
+            Target::Node(id) => (Some(id), true),
+            Target::Unlinked => (None, false),
+            Target::Name(name) => {
+                properties.push(("target.object".into(), name));
+                (None, true)
+            }
+        };
+        properties.extend(self.properties);
+        let shared = Arc::new(Shared::new(&self.name, self.queue)?);
+        let config = Config {
+            formats: self.formats,
+            shared_memory: self.shared_memory,
+            size: self.size,
+            framerate: self.framerate,
+            buffers: self.buffers,
+            budget: self.budget,
+            timelines: self.timelines,
+            target: id,
+            autoconnect,
+        };
+        let connection = Connection {
+            remote: self.remote,
+            name: self.name,
+            properties,
+            timeout: self.timeout,
+        };
+        let thread = LoopThread::spawn(connection, Arc::clone(&shared.commands), {
+            let shared = Arc::clone(&shared);
+            move || Worker::new(config, shared)
+        })?;
+        Ok(CaptureStream { shared, thread })
+    }
+}

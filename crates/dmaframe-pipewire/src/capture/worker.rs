@@ -1,0 +1,452 @@
+//! The loop thread's half of a capture.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dmaframe_core::negotiate::FormatSet;
+use dmaframe_core::{
+    Budget, Clock, Deadline, Delivery, Fence, Frame, FrameMeta, Size, TimelineDevice, Timestamp,
+};
+use pipewire::stream::StreamFlags;
+
+use super::pool::{Pool, Sync, Wrapped};
+use super::{Damage, Event, Shared};
+use crate::error::Error;
+use crate::pod::{self, BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data, meta_type, param};
+use crate::sys::{
+    Direction, Handler, MAX_DAMAGE, Slot, State, Stream, SyncPoints, Version, header_flag, meta_size,
+};
+use crate::thread;
+use crate::wake::WakeSet;
+
+const HELD: &str = "consumers hold all buffers but those the node needs";
+
+/// What the builder fixed.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) formats: FormatSet,
+    pub(super) shared_memory: bool,
+    pub(super) size: Size,
+    pub(super) framerate: (u32, u32),
+    pub(super) buffers: u32,
+    pub(super) budget: Budget,
+    pub(super) timelines: Option<TimelineDevice>,
+    pub(super) target: Option<u32>,
+    pub(super) autoconnect: bool,
+}
+
+pub(super) struct Worker {
+    config: Config,
+    formats: RefCell<FormatSet>,
+    shared: Arc<Shared>,
+    wake: WakeSet,
+    pool: RefCell<Option<Pool>>,
+    format: RefCell<Option<VideoFormat>>,
+    version: Cell<Version>,
+    /// The link we are at the end of, and the node at its other end.
+    peer: Cell<Option<(u32, u32)>>,
+    last_sequence: Cell<Option<u64>>,
+}
+
+impl Worker {
+    pub(super) fn new(config: Config, shared: Arc<Shared>) -> Result<Rc<Self>, Error> {
+        Ok(Rc::new(Self {
+            formats: RefCell::new(config.formats.clone()),
+            config,
+            wake: WakeSet::new(&shared.commands)?,
+            shared,
+            pool: RefCell::new(None),
+            format: RefCell::new(None),
+            version: Cell::new(Version::default()),
+            peer: Cell::new(None),
+            last_sequence: Cell::new(None),
+        }))
+    }
+
+    /// The device for explicit sync, where both the library and the daemon know it.
+    fn timelines(&self) -> Option<&TimelineDevice> {
+        let known = self.version.get() >= Version::SYNC_TIMELINE;
+        self.config.timelines.as_ref().filter(|_| known)
+    }
+
+    fn offers(&self) -> Vec<PodBuf> {
+        let make = |fourcc| {
+            FormatOffer::new(fourcc, self.config.size)
+                .any_size()
+                .framerate(self.config.framerate)
+                .any_rate()
+        };
+        let (offers, _) = FormatOffer::of_set(&self.formats.borrow(), self.config.shared_memory, make);
+        offers.iter().map(FormatOffer::to_pod).collect()
+    }
+
+    /// What we ask of buffers of the final format.
+    fn buffer_params(&self, format: &VideoFormat) -> Vec<PodBuf> {
+        let dmabuf = 1 << data::DMA_BUF;
+        let types = match format.modifiers {
+            Modifiers::Fixed(_) => dmabuf,
+            // The dma-bufs of cameras come without a modifier and can be mapped.
+            _ => dmabuf | 1 << data::MEM_FD,
+        };
+        let plain = BuffersOffer {
+            count: (self.config.buffers, 2, 32),
+            blocks: None,
+            size: None,
+            types,
+            with_meta: None,
+        };
+        let mut params = Vec::new();
+        if self.timelines().is_some() {
+            let offer = BuffersOffer {
+                with_meta: Some(meta_type::SYNC_TIMELINE),
+                ..plain
+            };
+            params.push(offer.to_pod());
+            params.push(if self.version.get() >= Version::FEATURES {
+                let features = meta_type::SYNC_TIMELINE_RELEASE;
+                pod::meta_with_features(meta_type::SYNC_TIMELINE, meta_size::SYNC, features)
+            } else {
+                pod::meta(meta_type::SYNC_TIMELINE, meta_size::SYNC)
+            });
+        }
+        params.push(plain.to_pod());
+        params.push(pod::meta(meta_type::HEADER, meta_size::HEADER));
+        params.push(pod::meta(meta_type::VIDEO_CROP, meta_size::CROP));
+        params.push(pod::meta(meta_type::VIDEO_TRANSFORM, meta_size::TRANSFORM));
+        params.push(pod::meta(meta_type::VIDEO_DAMAGE, meta_size::CROP * MAX_DAMAGE));
+        params
+    }
+
+    /// Forgets all buffers: leases of frames that are out do nothing any more.
+    fn close_pool(&self) {
+        if let Some(pool) = self.pool.borrow_mut().take() {
+            self.wake.remove(&*pool.queue);
+            for entry in pool.entries.iter().flatten() {
+                self.unwatch(entry.fenced.as_ref());
+            }
+            pool.queue.close();
+        }
+        self.shared.inbox().stats.buffers = 0;
+    }
+
+    fn unwatch(&self, fence: Option<&Fence>) {
+        if let Some(Fence::SyncFile(file)) = fence {
+            self.wake.remove(file);
+        }
+    }
+
+    /// One filled buffer.
+    fn deliver(&self, stream: &Stream, slot: Slot) {
+        let mut pool = self.pool.borrow_mut();
+        let format = self.format.borrow();
+        let (Some(pool), Some(format)) = (pool.as_mut(), format.as_ref()) else {
+            stream.queue(slot);
+            return;
+        };
+        let generation = pool.generation();
+        let (count, outstanding) = (pool.len(), pool.queue.outstanding());
+        let queue = Arc::clone(&pool.queue);
+        let Some(Some(entry)) = pool.entries.get_mut(slot.index) else {
+            stream.queue(slot);
+            return;
+        };
+        if let (Some(sync), Some(points)) = (&mut entry.sync, stream.sync_points(slot)) {
+            // Whatever becomes of the picture, its release point will be signalled: the producer may wait for it.
+            sync.points = points;
+            let flags = points.flags & !SyncPoints::UNSCHEDULED_RELEASE;
+            stream.set_sync_points(slot, SyncPoints { flags, ..points });
+        }
+        let header = stream.header(slot).unwrap_or_default();
+        let damaged = header.flags & header_flag::CORRUPTED != 0 || entry.is_damaged(stream);
+        self.count_gaps(&header, damaged);
+        if damaged {
+            self.shared.inbox().stats.damaged += 1;
+            self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
+            return;
+        }
+        let delivery = self.config.budget.decide(count, outstanding);
+        if delivery == Delivery::Drop {
+            self.shared.inbox().stats.dropped += 1;
+            self.shared.hop.dropped(HELD);
+            self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
+            return;
+        }
+        let meta = self.meta(stream, slot, format, &header);
+        let wrapped = entry.wrap(stream, &queue, generation, format, meta);
+        let event = match wrapped {
+            Ok(Wrapped::Shared(frame)) if delivery == Delivery::Share => {
+                self.shared.inbox().stats.delivered += 1;
+                self.shared.hop.zero_copy();
+                Some(frame)
+            }
+            // The buffer comes back through the queue when `frame` drops.
+            Ok(Wrapped::Shared(frame)) => self.detach(&frame),
+            Ok(Wrapped::Copied(frame, bytes)) => {
+                self.shared.inbox().stats.detached += 1;
+                let reason = "the node's memfd is not sealed: it could shrink under a reader";
+                self.shared.hop.cpu_copy(bytes, reason);
+                self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
+                Some(frame)
+            }
+            Err(_) => {
+                self.shared.inbox().stats.refused += 1;
+                self.shared
+                    .hop
+                    .dropped("the buffer does not hold the picture that it says it has");
+                self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
+                None
+            }
+        };
+        if let Some(frame) = event {
+            self.shared.push(Event::Frame(frame));
+        }
+    }
+
+    fn detach(&self, frame: &Frame) -> Option<Frame> {
+        match frame.detach(Deadline::now()) {
+            Ok(copy) => {
+                self.shared.inbox().stats.detached += 1;
+                self.shared.hop.cpu_copy(frame.layout().tight_len(), HELD);
+                Some(copy)
+            }
+            // Tiled, or still being written: a copy would have to wait.
+            Err(_) => {
+                self.shared.inbox().stats.dropped += 1;
+                self.shared
+                    .hop
+                    .dropped("consumers hold all buffers, and the picture cannot be copied now");
+                None
+            }
+        }
+    }
+
+    fn meta(
+        &self,
+        stream: &Stream,
+        slot: Slot,
+        format: &VideoFormat,
+        header: &crate::sys::Header,
+    ) -> FrameMeta {
+        let mut meta = FrameMeta::default();
+        meta.color = format.color;
+        if stream.header(slot).is_some() {
+            meta.sequence = Some(header.seq);
+            meta.timestamp = u64::try_from(header.pts).ok().map(|ns| Timestamp {
+                ns,
+                // The graph's clock is CLOCK_MONOTONIC, and so are the cameras' times.
+                clock: Clock::Monotonic,
+            });
+        }
+        let crop = stream.crop(slot).and_then(crate::sys::Crop::rect);
+        meta.visible = crop.filter(|rect| rect.fits(format.size));
+        let transform = stream.transform(slot).and_then(pod::orientation_of);
+        meta.orientation = transform.unwrap_or_default();
+        if let Some(damage) = stream.damage(slot).filter(|rects| !rects.is_empty()) {
+            meta.extensions.insert(Damage(damage.to_vec()));
+        }
+        meta
+    }
+
+    fn count_gaps(&self, header: &crate::sys::Header, damaged: bool) {
+        // Numbers that stand still or go back are those of nodes that do not count, or start anew.
+        if let Some(last) = self.last_sequence.get() {
+            let step = header.seq.wrapping_sub(last);
+            if (2..1 << 32).contains(&step) {
+                self.shared.inbox().stats.gaps += step - 1;
+            }
+        }
+        if !damaged {
+            self.last_sequence.set(Some(header.seq));
+        }
+    }
+
+    /// Gives a buffer back to the node.
+    fn release(&self, stream: &Stream, slot: Slot, sync: Option<&Sync>, fence: Fence) {
+        if let Some(sync) = sync {
+            let point = sync.points.release;
+            let signaled = match fence {
+                Fence::Signaled => sync.release.signal(point),
+                Fence::SyncFile(file) => sync.release.attach(point, &file),
+                // Only one without submitted work is still a point here, and such are waited for before.
+                Fence::Point(_) => sync.release.signal(point),
+            };
+            // A node whose syncobj refuses has broken its own: it gets the buffer, and sees that it is not signalled.
+            let _ = signaled;
+        }
+        stream.queue(slot);
+    }
+
+    /// Buffers that consumers gave back.
+    fn reclaim(&self, stream: &Stream) {
+        let mut pool = self.pool.borrow_mut();
+        let Some(pool) = pool.as_mut() else { return };
+        while let Some(returned) = pool.queue.next() {
+            if let Some(Some(entry)) = pool.entries.get_mut(returned.slot) {
+                let fence = match returned.fence {
+                    Fence::Point(point) => match point.to_sync_file() {
+                        Ok(file) => Fence::SyncFile(file),
+                        Err(_) => Fence::Point(point),
+                    },
+                    other => other,
+                };
+                let explicit = entry.sync.is_some() && !matches!(fence, Fence::Point(_));
+                if explicit || fence.is_trivial() || fence.is_done().unwrap_or(false) {
+                    // With explicit sync the node waits for what is pending itself.
+                    self.release(stream, entry.slot, entry.sync.as_ref(), fence);
+                    continue;
+                }
+                if let Fence::SyncFile(file) = &fence {
+                    let _ = self.wake.add(file);
+                }
+                entry.fenced = Some(fence);
+            }
+        }
+        let mut unwatched = false;
+        for entry in pool.entries.iter_mut().flatten() {
+            let Some(fence) = &entry.fenced else { continue };
+            // A fence that the kernel will not be asked about counts as pending: too late is safe, too early is not.
+            if !fence.is_done().unwrap_or(false) {
+                unwatched |= matches!(fence, Fence::Point(_));
+                continue;
+            }
+            self.unwatch(entry.fenced.as_ref());
+            entry.fenced = None;
+            self.release(stream, entry.slot, entry.sync.as_ref(), Fence::Signaled);
+        }
+        if unwatched {
+            self.wake.tick(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Handler for Worker {
+    fn state_changed(&self, _stream: &Stream, state: State) {
+        if let State::Error(message) = state {
+            self.shared
+                .fail(Error::of_stream(message, &self.formats.borrow()));
+        }
+    }
+
+    fn param_changed(&self, stream: &Stream, id: u32, pod: Option<&[u8]>) {
+        if id != param::FORMAT {
+            return;
+        }
+        // The library has removed the buffers of the old format by now.
+        self.close_pool();
+        let Some(pod) = pod else {
+            if self.format.borrow_mut().take().is_some() {
+                self.shared.inbox().format = None;
+                self.shared.push(Event::Unlinked);
+            }
+            return;
+        };
+        let format = match VideoFormat::parse(pod) {
+            Ok(format) => format,
+            Err(error) => {
+                stream.set_error(rustix::io::Errno::INVAL.raw_os_error(), &error.to_string());
+                self.shared.fail(error.into());
+                return;
+            }
+        };
+        if matches!(format.modifiers, Modifiers::Open(_)) {
+            // Not final: the producer has still to choose, and then tells again.
+            return;
+        }
+        if let Err(error) = stream.update_params(&self.buffer_params(&format)) {
+            self.shared.fail(error);
+            return;
+        }
+        self.last_sequence.set(None);
+        let known = self.format.borrow_mut().replace(format.clone());
+        if known.as_ref() != Some(&format) {
+            self.shared.inbox().format = Some(format.clone());
+            self.shared.push(Event::Format(format));
+        }
+    }
+
+    fn add_buffer(&self, stream: &Stream, slot: Slot) {
+        let format = self.format.borrow();
+        let Some(format) = format.as_ref() else { return };
+        let mut pool = self.pool.borrow_mut();
+        if pool.is_none() {
+            let new = Pool::new().and_then(|new| self.wake.add(&*new.queue).map(|()| new));
+            match new {
+                Ok(new) => *pool = Some(new),
+                Err(error) => return self.shared.fail(error),
+            }
+        }
+        let Some(pool) = pool.as_mut() else { return };
+        if let Err(error) = pool.add(stream, slot, format, self.timelines()) {
+            let fatal = Error::Stream {
+                message: format!("buffer {} cannot be used: {error}", slot.index),
+            };
+            self.shared.fail(fatal);
+            return;
+        }
+        let mut inbox = self.shared.inbox();
+        inbox.stats.buffers = pool.len() as u64;
+        inbox.stats.explicit_sync = pool.entries.iter().flatten().any(|entry| entry.sync.is_some());
+    }
+
+    fn remove_buffer(&self, _stream: &Stream, _slot: Slot) {
+        // The library removes all buffers of a stream at once: with the first the generation is over.
+        self.close_pool();
+    }
+
+    fn process(&self, stream: &Stream) {
+        while let Some(slot) = stream.dequeue() {
+            self.deliver(stream, slot);
+        }
+        self.reclaim(stream);
+    }
+}
+
+impl thread::Worker for Worker {
+    fn connect(&self, stream: &Stream, daemon: Version) -> Result<(), Error> {
+        self.version.set(daemon);
+        let mut flags = StreamFlags::DONT_RECONNECT;
+        flags.set(StreamFlags::AUTOCONNECT, self.config.autoconnect);
+        stream.connect(Direction::Input, self.config.target, flags, &self.offers())
+    }
+
+    fn wake(&self, stream: &Stream) {
+        self.shared.commands.clear();
+        self.wake.clear_tick();
+        let new_formats = self.shared.inbox().new_formats.take();
+        if let Some(formats) = new_formats {
+            *self.formats.borrow_mut() = formats;
+            if let Err(error) = stream.update_params(&self.offers()) {
+                self.shared.fail(error);
+            }
+        }
+        self.reclaim(stream);
+    }
+
+    fn disconnected(&self, message: String) {
+        self.close_pool();
+        self.shared.fail(Error::Disconnected { message });
+    }
+
+    fn link(&self, stream: &Stream, id: u32, output: u32, input: u32) {
+        if stream.node_id() == Some(input) {
+            self.peer.set(Some((id, output)));
+        }
+    }
+
+    fn removed(&self, _stream: &Stream, id: u32) {
+        match self.peer.get() {
+            Some((_, node)) if node == id => {
+                self.peer.set(None);
+                self.shared.push(Event::NodeRemoved { node });
+            }
+            // The node goes right after its link, if it goes: it is remembered.
+            _ => {}
+        }
+    }
+
+    fn wake_set(&self) -> &WakeSet {
+        &self.wake
+    }
+}

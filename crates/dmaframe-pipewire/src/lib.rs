@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+#[cfg(feature = "link")]
+mod camera;
+#[cfg(feature = "link")]
+mod capture;
+#[cfg(feature = "link")]
+mod error;
+pub mod pod;
+#[cfg(feature = "link")]
+mod sys;
+#[cfg(feature = "link")]
+mod thread;
+#[cfg(feature = "link")]
+mod wake;
+
+#[cfg(feature = "link")]
+pub use camera::{CameraBuilder, CameraEvent, CameraStats, Pushed, VirtualCamera};
+#[cfg(feature = "link")]
+pub use capture::{CaptureBuilder, CaptureStream, Damage, Event, Stats, Target};
+#[cfg(feature = "link")]
+pub use error::{Error, Rejected};

@@ -1,0 +1,230 @@
+//! The loop's thread: libpipewire's objects are bound to one, ours are not.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pipewire::context::ContextRc;
+use pipewire::main_loop::MainLoopRc;
+use pipewire::properties::PropertiesBox;
+use pipewire::spa::support::system::IoFlags;
+use pipewire::spa::utils::dict::DictRef;
+use pipewire::types::ObjectType;
+
+use crate::error::Error;
+use crate::sys::{self, Handler, Stream, Version};
+use crate::wake::{Signal, WakeSet};
+
+/// The thread's half of a stream.
+pub(crate) trait Worker: Handler {
+    /// The daemon has answered: connects the stream.
+    fn connect(&self, stream: &Stream, daemon: Version) -> Result<(), Error>;
+    /// Something in the wake set is readable.
+    fn wake(&self, stream: &Stream);
+    /// The daemon is gone.
+    fn disconnected(&self, message: String);
+    /// A link from `output` to `input` exists now, or no longer.
+    fn link(&self, stream: &Stream, id: u32, output: u32, input: u32);
+    /// An object is gone.
+    fn removed(&self, stream: &Stream, id: u32);
+    /// What [`Worker::wake`] is called for.
+    fn wake_set(&self) -> &WakeSet;
+}
+
+/// How to reach the daemon and what the node is called.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) remote: Option<OwnedFd>,
+    pub(crate) name: String,
+    pub(crate) properties: Vec<(String, String)>,
+    pub(crate) timeout: Duration,
+}
+
+/// The running thread; stopped and joined when dropped.
+#[derive(Debug)]
+pub(crate) struct LoopThread {
+    thread: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    signal: Arc<Signal>,
+}
+
+impl LoopThread {
+    /// Starts it and waits until the daemon has answered and the stream is connected.
+    pub(crate) fn spawn<W: Worker + 'static>(
+        connection: Connection,
+        signal: Arc<Signal>,
+        make: impl FnOnce() -> Result<Rc<W>, Error> + Send + 'static,
+    ) -> Result<Self, Error> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, answer) = mpsc::channel();
+        let timeout = connection.timeout;
+        let remote = remote_name(&connection);
+        let thread = std::thread::Builder::new().name("dmaframe-pw".into()).spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                if let Err(error) = run(connection, &ready, &stop, make) {
+                    let _ = ready.send(Err(error));
+                }
+            }
+        });
+        let thread = thread.map_err(|e| {
+            Error::os(
+                "clone",
+                rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::AGAIN),
+            )
+        })?;
+        let this = Self {
+            thread: Some(thread),
+            stop,
+            signal,
+        };
+        match answer.recv_timeout(timeout) {
+            Ok(result) => result.map(|()| this),
+            Err(_) => Err(Error::Connect {
+                remote,
+                reason: format!("no answer within {timeout:?}"),
+            }),
+        }
+    }
+}
+
+impl Drop for LoopThread {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.signal.set();
+        if let Some(thread) = self.thread.take() {
+            // It never blocks on anybody: every call it makes returns.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn remote_name(connection: &Connection) -> &'static str {
+    match connection.remote {
+        Some(_) => "the descriptor given",
+        None => "its default socket",
+    }
+}
+
+/// For `add_io`, which wants something with a descriptor that it owns.
+struct Watched(RawFd);
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+fn run<W: Worker + 'static>(
+    connection: Connection,
+    ready: &mpsc::Sender<Result<(), Error>>,
+    stop: &Arc<AtomicBool>,
+    make: impl FnOnce() -> Result<Rc<W>, Error>,
+) -> Result<(), Error> {
+    pipewire::init();
+    let remote = remote_name(&connection);
+    let refused = |error: pipewire::Error| Error::Connect {
+        remote,
+        reason: error.to_string(),
+    };
+    let worker = make()?;
+    let main = MainLoopRc::new(None).map_err(refused)?;
+    let context = ContextRc::new(&main, None).map_err(refused)?;
+    let core = match connection.remote {
+        Some(fd) => context.connect_fd_rc(fd, None),
+        None => context.connect_rc(None),
+    }
+    .map_err(refused)?;
+    let mut properties = PropertiesBox::new();
+    for (key, value) in &connection.properties {
+        if key.contains('\0') || value.contains('\0') {
+            return Err(Error::Name {
+                name: format!("{key} = {value}"),
+            });
+        }
+        properties.insert(key.as_str(), value.as_str());
+    }
+    let stream = Stream::new(
+        &core,
+        &connection.name,
+        properties,
+        Rc::clone(&worker) as Rc<dyn Handler>,
+    )?;
+
+    let daemon = Rc::new(std::cell::Cell::new(Version::default()));
+    let connected = std::cell::Cell::new(false);
+    let sent = core.sync(0).map_err(refused)?;
+    let _core = core
+        .add_listener_local()
+        .info({
+            let daemon = Rc::clone(&daemon);
+            move |info| daemon.set(Version::parse(info.version()))
+        })
+        .done({
+            let (worker, stream, ready) = (Rc::clone(&worker), Rc::clone(&stream), ready.clone());
+            move |_, seq| {
+                if seq == sent && !connected.replace(true) {
+                    let _ = ready.send(worker.connect(&stream, daemon.get().min(sys::library_version())));
+                }
+            }
+        })
+        .error({
+            let worker = Rc::clone(&worker);
+            move |id, _, res, message| {
+                // The core's own errors are the connection's; those of other objects come with their streams.
+                if id == 0 && res == -rustix::io::Errno::PIPE.raw_os_error() {
+                    worker.disconnected(message.to_owned());
+                }
+            }
+        })
+        .register();
+    let registry = core.get_registry_rc().map_err(refused)?;
+    let _registry = registry
+        .add_listener_local()
+        .global({
+            let (worker, stream) = (Rc::clone(&worker), Rc::clone(&stream));
+            move |global| {
+                if let (ObjectType::Link, Some(properties)) = (&global.type_, global.props) {
+                    if let (Some(output), Some(input)) = (end(properties, "output"), end(properties, "input"))
+                    {
+                        worker.link(&stream, global.id, output, input);
+                    }
+                }
+            }
+        })
+        .global_remove({
+            let (worker, stream) = (Rc::clone(&worker), Rc::clone(&stream));
+            move |id| worker.removed(&stream, id)
+        })
+        .register();
+    let wake = std::os::fd::AsFd::as_fd(worker.wake_set()).as_raw_fd();
+    let _io = main.loop_().add_io(Watched(wake), IoFlags::IN, {
+        let (worker, stream, stop, main) = (
+            Rc::clone(&worker),
+            Rc::clone(&stream),
+            Arc::clone(stop),
+            main.downgrade(),
+        );
+        move |_| {
+            if stop.load(Ordering::Acquire) {
+                if let Some(main) = main.upgrade() {
+                    main.quit();
+                }
+                return;
+            }
+            worker.wake(&stream);
+        }
+    });
+    main.run();
+    stream.disconnect();
+    Ok(())
+}
+
+/// A link's end, by the daemon's own property.
+fn end(properties: &DictRef, which: &str) -> Option<u32> {
+    properties.get(&format!("link.{which}.node"))?.parse().ok()
+}
