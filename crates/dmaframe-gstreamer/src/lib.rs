@@ -1,0 +1,23 @@
+//! GStreamer.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod caps;
+mod clock;
+pub mod describe;
+mod error;
+mod export;
+mod fences;
+mod import;
+mod pool;
+mod shells;
+mod signals;
+mod sink;
+mod sys;
+mod tags;
+
+pub use error::{Error, Fault, PipelineError};
+pub use export::{Exporter, to_buffer};
+pub use import::{Importer, from_sample};
+pub use sink::{Backpressure, FrameSink, FrameSinkBuilder, FrameStream, Received, SinkStats};
+mod source;
+pub use source::{FrameSrc, FrameSrcBuilder, Pacing, Ready, SrcStats, Timing};

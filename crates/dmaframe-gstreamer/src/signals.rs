@@ -1,0 +1,233 @@
+//! What wakes whoever waits at an endpoint: callbacks of its element, messages on the pipeline's bus.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::task::Waker;
+
+use dmaframe_core::Deadline;
+use gst::prelude::*;
+
+use crate::error::{Error, Fault, PipelineError};
+use crate::sys;
+
+/// What is known about the pipeline around an endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The first error since the pipeline was started.
+    pub(crate) failure: Option<PipelineError>,
+    /// The element was running and no longer is.
+    pub(crate) stopped: bool,
+    /// The end of the stream has come.
+    pub(crate) eos: bool,
+    /// Flushes since the element was made.
+    pub(crate) flushes: u64,
+    /// Between a flush's start and its stop.
+    pub(crate) flushing: bool,
+    ticket: u64,
+    wakers: Vec<Waker>,
+}
+
+/// One endpoint's condition variable.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Signals {
+    /// Looks at the state.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&sys::lock(&self.state))
+    }
+
+    /// Changes the state and wakes everybody.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = sys::lock(&self.state);
+        change(&mut state);
+        state.ticket = state.ticket.wrapping_add(1);
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        self.changed.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// To be taken before looking, and waited with afterwards: what happens in between is not missed.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.with(|state| state.ticket)
+    }
+
+    /// Waits until something has changed since `ticket`, or the deadline. `false` at the deadline.
+    pub(crate) fn wait(&self, ticket: u64, deadline: Deadline) -> bool {
+        let mut state = sys::lock(&self.state);
+        while state.ticket == ticket {
+            state = match deadline.remaining() {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => return false,
+                Some(left) => {
+                    let waited = self.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+
+    /// Wakes `waker` at the next change, unless there was one since `ticket`: then it says `false` and look again.
+    pub(crate) fn wake(&self, ticket: u64, waker: &Waker) -> bool {
+        let mut state = sys::lock(&self.state);
+        if state.ticket != ticket {
+            return false;
+        }
+        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
+            state.wakers.push(waker.clone());
+        }
+        true
+    }
+
+    /// The failure, as an error.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.with(|state| state.failure.clone().map(Error::Pipeline))
+    }
+}
+
+/// Keeps an ear on the bus of the pipeline an element is in, wherever the element is put.
+///
+/// Messages are heard as they are posted, on the thread that posts them, and not taken from the bus: the application
+/// reads them as ever.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    element: gst::Element,
+    signals: Arc<Signals>,
+    heard: Mutex<Option<Heard>>,
+    moved: Mutex<Option<gst::glib::SignalHandlerId>>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    bus: gst::Bus,
+    handler: Option<gst::glib::SignalHandlerId>,
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        if let Some(handler) = self.handler.take() {
+            self.bus.disconnect(handler);
+        }
+        self.bus.disable_sync_message_emission();
+    }
+}
+
+impl Watch {
+    pub(crate) fn new(element: &gst::Element, signals: &Arc<Signals>) -> Arc<Self> {
+        let watch = Arc::new(Self {
+            element: element.clone(),
+            signals: Arc::clone(signals),
+            heard: Mutex::default(),
+            moved: Mutex::default(),
+        });
+        let weak = Arc::downgrade(&watch);
+        let handler = element.connect_notify(Some("parent"), move |_, _| {
+            if let Some(watch) = Weak::upgrade(&weak) {
+                watch.listen();
+            }
+        });
+        *sys::lock(&watch.moved) = Some(handler);
+        watch.listen();
+        watch
+    }
+
+    /// Finds the bus, if it is another one than last time. Cheap when it is not.
+    pub(crate) fn listen(&self) {
+        let Some(bus) = top(&self.element).bus() else {
+            return;
+        };
+        let mut heard = sys::lock(&self.heard);
+        if heard.as_ref().is_some_and(|heard| heard.bus == bus) {
+            return;
+        }
+        bus.enable_sync_message_emission();
+        let (signals, element) = (Arc::downgrade(&self.signals), self.element.downgrade());
+        let handler = bus.connect_sync_message(None, move |_, message| {
+            if let (Some(signals), Some(element)) = (Weak::upgrade(&signals), element.upgrade()) {
+                hear(&signals, &element, message);
+            }
+        });
+        let handler = Some(handler);
+        let before = heard.replace(Heard { bus, handler });
+        drop(heard);
+        drop(before);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(handler) = sys::lock(&self.moved).take() {
+            self.element.disconnect(handler);
+        }
+    }
+}
+
+/// The outermost bin, whose bus hears of everything.
+fn top(element: &gst::Element) -> gst::Element {
+    let mut top = element.clone();
+    while let Some(parent) = top
+        .parent()
+        .and_then(|parent| parent.downcast::<gst::Element>().ok())
+    {
+        top = parent;
+    }
+    top
+}
+
+fn hear(signals: &Signals, element: &gst::Element, message: &gst::MessageRef) {
+    match message.view() {
+        gst::MessageView::Error(error) => {
+            let from = message
+                .src()
+                .map_or_else(|| "a pipeline".into(), |from| from.path_string());
+            let failure = PipelineError {
+                element: from.to_string(),
+                fault: fault(&error.error(), error.debug().as_deref()),
+                message: error.error().message().to_owned(),
+                debug: error.debug().map(|debug| debug.to_string()),
+            };
+            signals.change(|state| {
+                state.failure.get_or_insert(failure);
+            });
+        }
+        gst::MessageView::StateChanged(change) => {
+            if message
+                .src()
+                .is_none_or(|from| from.as_ptr().cast() != element.as_ptr())
+            {
+                return;
+            }
+            let (old, new) = (change.old(), change.current());
+            if old < gst::State::Paused && new == gst::State::Paused {
+                signals.change(|state| {
+                    (state.stopped, state.eos, state.flushing) = (false, false, false);
+                    state.failure = None;
+                });
+            } else if old >= gst::State::Paused && new < gst::State::Paused {
+                signals.change(|state| state.stopped = true);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn fault(error: &gst::glib::Error, debug: Option<&str>) -> Fault {
+    // A source that cannot go on says so in general terms, and why in the text for developers.
+    let negotiation = error.matches(gst::CoreError::Negotiation)
+        || error.matches(gst::CoreError::Caps)
+        || error.matches(gst::StreamError::Format)
+        || debug.is_some_and(|debug| debug.contains("not-negotiated"));
+    if negotiation {
+        Fault::Negotiation
+    } else if error.is::<gst::ResourceError>() {
+        Fault::Resource
+    } else if error.is::<gst::StreamError>() {
+        Fault::Stream
+    } else {
+        Fault::Other
+    }
+}

@@ -1,0 +1,275 @@
+//! Frames out of a pipeline.
+
+mod builder;
+mod stream;
+
+use std::sync::Arc;
+
+use dmaframe_core::report::Hop;
+use dmaframe_core::{Budget, Deadline, Delivery, Frame, Orientation, Starvation};
+use gst::prelude::*;
+
+pub use builder::{Backpressure, FrameSinkBuilder};
+pub use stream::FrameStream;
+
+use crate::clock::PipelineClock;
+use crate::error::Error;
+use crate::import::{Context, Importer, running};
+use crate::signals::{Signals, Watch};
+use crate::sys;
+use crate::tags;
+
+/// What came out of the pipeline.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Received {
+    /// A picture.
+    Frame(Frame),
+    /// The stream has ended; nothing more comes until the pipeline is sought or started again.
+    EndOfStream,
+    /// The stream was flushed (a seek): what comes next does not follow what came before.
+    Flushed,
+    /// Nothing before the deadline.
+    TimedOut,
+}
+
+impl Received {
+    /// The frame, if it is one.
+    #[must_use]
+    pub fn into_frame(self) -> Option<Frame> {
+        match self {
+            Self::Frame(frame) => Some(frame),
+            _ => None,
+        }
+    }
+}
+
+/// What a sink has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SinkStats {
+    /// Frames given out, copies included.
+    pub delivered: u64,
+    /// Of those, copies made because consumers held too many buffers.
+    pub detached: u64,
+    /// Pictures dropped because of that.
+    pub dropped: u64,
+    /// Allocation queries answered with a pool of dma-bufs.
+    pub pools_offered: u64,
+}
+
+/// The end of a pipeline (an `appsink`) that gives frames.
+///
+/// Put [`FrameSink::element`] into a pipeline, link it, set the pipeline to PLAYING, and take frames with
+/// [`FrameSink::next`] or as a stream. Frames are the upstream element's own memory; a frame holds its buffer until the
+/// last clone drops, on whichever thread.
+///
+/// **Holding frames does not stop the pipeline.** Upstream is asked for as many buffers more as consumers may hold
+/// ([`FrameSinkBuilder::hold`]); when they hold that many, or nearly all that upstream's pool has, they get copies or
+/// nothing, as [`FrameSinkBuilder::starvation`] says.
+#[derive(Debug)]
+pub struct FrameSink {
+    appsink: gst_app::AppSink,
+    signals: Arc<Signals>,
+    watch: Arc<Watch>,
+    importer: Importer,
+    hold: usize,
+    starvation: Starvation,
+    orientation: Orientation,
+    flushes: u64,
+    clock: Option<PipelineClock>,
+    /// A buffer's pool and its size, looked up once.
+    pool: Option<(gst::BufferPool, usize)>,
+    stats: SinkStats,
+    offered: Arc<std::sync::atomic::AtomicU64>,
+    probes: Vec<(gst::Pad, gst::PadProbeId)>,
+}
+
+impl FrameSink {
+    /// A sink to be set up.
+    pub fn builder() -> FrameSinkBuilder {
+        FrameSinkBuilder::default()
+    }
+
+    /// The element to put into a pipeline.
+    #[must_use]
+    pub fn element(&self) -> &gst::Element {
+        self.appsink.upcast_ref()
+    }
+
+    /// The next frame, waiting for it until `deadline`. Blocks no longer than that, and wakes at once when the pipeline
+    /// fails, ends, is flushed or is stopped.
+    ///
+    /// # Errors
+    /// [`Error::Pipeline`] when an element has failed; [`Error::NotRunning`] when the sink was stopped; those of
+    /// [`Importer::frame`] for one buffer, after which the next call goes on with the next.
+    pub fn next(&mut self, deadline: impl Into<Deadline>) -> Result<Received, Error> {
+        let deadline = deadline.into();
+        self.watch.listen();
+        loop {
+            let ticket = self.signals.ticket();
+            if let Some(received) = self.poll_now(deadline)? {
+                return Ok(received);
+            }
+            if !self.signals.wait(ticket, deadline) {
+                return Ok(Received::TimedOut);
+            }
+        }
+    }
+
+    /// What is there now; `None` when there is nothing and it is worth waiting.
+    fn poll_now(&mut self, deadline: Deadline) -> Result<Option<Received>, Error> {
+        loop {
+            let flushes = self.signals.with(|state| state.flushes);
+            if flushes != self.flushes {
+                self.flushes = flushes;
+                return Ok(Some(Received::Flushed));
+            }
+            let Some(object) = self.appsink.try_pull_object(gst::ClockTime::ZERO) else {
+                break;
+            };
+            let object = match object.downcast::<gst::Sample>() {
+                Ok(sample) => match self.deliver(&sample, deadline)? {
+                    Some(frame) => return Ok(Some(Received::Frame(frame))),
+                    None => continue,
+                },
+                Err(object) => object,
+            };
+            if let Some(event) = object.downcast_ref::<gst::Event>() {
+                self.hear(event);
+            }
+        }
+        if let Some(failure) = self.signals.failure() {
+            return Err(failure);
+        }
+        let (eos, stopped) = self.signals.with(|state| (state.eos, state.stopped));
+        if eos {
+            return Ok(Some(Received::EndOfStream));
+        }
+        if stopped {
+            return Err(Error::NotRunning {
+                element: self.appsink.name().to_string(),
+                state: "stopped",
+            });
+        }
+        Ok(None)
+    }
+
+    fn hear(&mut self, event: &gst::Event) {
+        if let gst::EventView::Tag(tag) = event.view() {
+            if let Some(orientation) = tags::orientation(tag.tag()) {
+                self.orientation = orientation;
+            }
+        }
+    }
+
+    fn deliver(&mut self, sample: &gst::Sample, deadline: Deadline) -> Result<Option<Frame>, Error> {
+        let buffer = sample
+            .buffer_owned()
+            .ok_or(Error::Incomplete { what: "buffer" })?;
+        let caps = sample.caps().ok_or(Error::Incomplete { what: "caps" })?;
+        self.clock = PipelineClock::of(self.element(), self.clock.as_ref());
+        let context = Context {
+            running: running(sample),
+            clock: self.clock.clone(),
+            orientation: self.orientation,
+        };
+        let delivery = self.decide(&buffer);
+        if delivery == Delivery::Drop {
+            self.stats.dropped += 1;
+            self.importer
+                .hop
+                .dropped("consumers hold as many buffers as upstream can spare");
+            return Ok(None);
+        }
+        let frame = self.importer.import(buffer, caps, &context)?;
+        self.stats.delivered += 1;
+        // What had to be copied already is nobody's buffer.
+        if delivery == Delivery::Share || frame.buffer().objects().is_empty() {
+            return Ok(Some(frame));
+        }
+        let copy = frame.detach(deadline)?;
+        self.stats.detached += 1;
+        let bytes = frame.layout().tight_len();
+        self.importer
+            .hop
+            .cpu_copy(bytes, "consumers hold as many buffers as upstream can spare");
+        Ok(Some(copy))
+    }
+
+    fn decide(&mut self, buffer: &gst::BufferRef) -> Delivery {
+        let outstanding = self.importer.outstanding();
+        let slots = self.pool_size(buffer);
+        let (min_free, policy) = (2, self.starvation);
+        let own = Budget { min_free: 0, policy }.decide(self.hold, outstanding);
+        if slots == 0 || own != Delivery::Share {
+            return own;
+        }
+        Budget { min_free, policy }.decide(slots, outstanding)
+    }
+
+    /// How many buffers upstream's pool has; 0 for one that grows as needed, or none.
+    fn pool_size(&mut self, buffer: &gst::BufferRef) -> usize {
+        let Some(pool) = sys::pool(buffer) else { return 0 };
+        match &self.pool {
+            Some((known, size)) if *known == pool => *size,
+            _ => {
+                let most = pool.config().params().map_or(0, |(_, _, _, most)| most);
+                let size = usize::try_from(most).unwrap_or(0);
+                self.pool = Some((pool, size));
+                size
+            }
+        }
+    }
+
+    /// The frames as an asynchronous stream. It ends with the end of the pipeline's stream, and after an error.
+    #[must_use]
+    pub fn stream(&mut self) -> FrameStream<'_> {
+        FrameStream::new(self)
+    }
+
+    /// Counters since the sink was built.
+    #[must_use]
+    pub fn stats(&self) -> SinkStats {
+        SinkStats {
+            pools_offered: self.offered.load(std::sync::atomic::Ordering::Relaxed),
+            ..self.stats
+        }
+    }
+
+    /// How many of upstream's buffers consumers hold now.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.importer.outstanding()
+    }
+
+    /// The hop from the pipeline to the consumer, for a [`PathReport`](dmaframe_core::report::PathReport).
+    #[must_use]
+    pub fn hop(&self) -> &Arc<Hop> {
+        self.importer.hop()
+    }
+
+    /// Whether the pipeline is live, and the least and most latency it needs, in running time. `None` before it is
+    /// PAUSED.
+    #[must_use]
+    pub fn latency(&self) -> Option<(bool, gst::ClockTime, Option<gst::ClockTime>)> {
+        let mut query = gst::query::Latency::new();
+        self.appsink
+            .static_pad("sink")?
+            .peer_query(&mut query)
+            .then(|| query.result())
+    }
+}
+
+impl Drop for FrameSink {
+    /// The element stays in its pipeline, and nobody takes what comes: it drops it.
+    fn drop(&mut self) {
+        for (pad, probe) in self.probes.drain(..) {
+            pad.remove_probe(probe);
+        }
+        self.appsink
+            .set_callbacks(gst_app::AppSinkCallbacks::builder().build());
+        self.appsink.set_drop(true);
+        self.appsink.set_max_buffers(1);
+    }
+}

@@ -1,0 +1,145 @@
+//! What the tests of this crate share.
+#![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
+
+mod sys;
+
+use std::path::Path;
+use std::sync::Once;
+use std::time::Duration;
+
+use dmaframe_core::{Fourcc, Frame, Layout};
+use dmaframe_gstreamer::{FrameSink, Received};
+use gst::prelude::*;
+use gst_video::VideoFrameExt;
+
+/// Longer than anything here takes: a wait that reaches it is a hang.
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// GStreamer, with its list of plugins in a file that outlives the machine the test runs on: making the list takes
+/// seconds, and every test binary has a machine of its own.
+pub fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let name = if dmaframe_testkit::in_lab() {
+            "gst-registry-lab.bin"
+        } else {
+            "gst-registry.bin"
+        };
+        sys::set_env(
+            "GST_REGISTRY",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).as_os_str(),
+        );
+        gst::init().expect("GStreamer starts");
+    });
+}
+
+/// A pipeline that is stopped when the test ends, however it ends.
+pub struct Running(pub gst::Pipeline);
+
+impl Running {
+    pub fn new() -> Self {
+        init();
+        Self(gst::Pipeline::new())
+    }
+
+    pub fn parse(description: &str) -> Self {
+        init();
+        let element = gst::parse::launch(description).expect("a pipeline");
+        Self(element.downcast().expect("a pipeline"))
+    }
+
+    pub fn play(&self) {
+        self.0.set_state(gst::State::Playing).expect("the pipeline plays");
+    }
+
+    /// Waits for the end of the stream or an error.
+    pub fn wait_for_end(&self) -> Result<(), String> {
+        let bus = self.0.bus().expect("a bus");
+        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+        let message = bus
+            .timed_pop_filtered(gst::ClockTime::from_seconds(60), &kinds)
+            .expect("an end");
+        match message.view() {
+            gst::MessageView::Error(error) => Err(format!("{} {:?}", error.error(), error.debug())),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn stop(&self) {
+        self.0.set_state(gst::State::Null).expect("the pipeline stops");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.set_state(gst::State::Null);
+    }
+}
+
+/// `description ! sink`, not yet playing.
+pub fn into_sink(description: &str, sink: &FrameSink) -> Running {
+    let running = Running::new();
+    let source = gst::parse::bin_from_description(description, true).expect("a bin");
+    running
+        .0
+        .add_many([source.upcast_ref(), sink.element()])
+        .expect("added");
+    source.link(sink.element()).expect("linked");
+    running
+}
+
+/// `source ! description`, not yet playing.
+pub fn from_src(source: &gst::Element, description: &str) -> Running {
+    let running = Running::new();
+    let rest = gst::parse::bin_from_description(description, true).expect("a bin");
+    running.0.add_many([source, rest.upcast_ref()]).expect("added");
+    source.link(&rest).expect("linked");
+    running
+}
+
+/// The next frame; anything else fails the test.
+pub fn next(sink: &mut FrameSink) -> Frame {
+    match sink.next(LONG) {
+        Ok(Received::Frame(frame)) => frame,
+        other => panic!("no frame: {other:?}"),
+    }
+}
+
+/// The picture without padding.
+pub fn tight(frame: &Frame) -> Vec<u8> {
+    frame.map_read(LONG).expect("readable").to_tight().expect("tight")
+}
+
+/// The same by GStreamer's own means: from a mapped buffer, by its metadata.
+pub fn tight_by_gstreamer(buffer: &gst::BufferRef, caps: &gst::CapsRef, fourcc: Fourcc) -> Vec<u8> {
+    let info = gst_video::VideoInfo::from_caps(caps).expect("video caps");
+    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).expect("mapped");
+    let size = dmaframe_core::Size::new(info.width(), info.height());
+    let layout = Layout::tight(fourcc, size).expect("a layout");
+    let mut bytes = Vec::new();
+    for plane in 0..layout.planes().len() {
+        let stride = frame.plane_stride()[plane] as usize;
+        let data = frame.plane_data(plane as u32).expect("plane data");
+        for row in 0..layout.rows(plane) as usize {
+            bytes.extend_from_slice(&data[row * stride..][..layout.row_bytes(plane)]);
+        }
+    }
+    bytes
+}
+
+/// The device of a V4L2 driver, as `v4l2src` takes it.
+pub fn device(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// What plays in the background must be gone before descriptors are counted: GStreamer's threads end a moment after
+/// the pipeline has stopped.
+pub fn settled(before: &dmaframe_testkit::Leaks) {
+    for _ in 0..100 {
+        if dmaframe_testkit::Leaks::now() == *before {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    before.check();
+}
