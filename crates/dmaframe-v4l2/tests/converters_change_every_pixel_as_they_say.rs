@@ -90,7 +90,10 @@ fn each_pixel_and_each_timestamp_comes_out_as_documented() {
                     "{to} {hflip} {vflip} picture {n}"
                 );
                 let time = meta.timestamp.unwrap();
-                assert_eq!((time.ns, time.clock), (1_000_000_007 + n, dmaframe_core::Clock::Boottime));
+                assert_eq!(
+                    (time.ns, time.clock),
+                    (1_000_000_007 + n, dmaframe_core::Clock::Boottime)
+                );
                 assert_eq!(meta.sequence, Some(n));
             }
             assert_eq!(converter.input_hop().counts().zero_copy, 6);
@@ -104,7 +107,11 @@ fn each_pixel_and_each_timestamp_comes_out_as_documented() {
 #[test]
 fn what_the_driver_cannot_read_in_place_is_copied_once_and_told() {
     let path = need_m2m!("vim2m", Converter);
-    let cpu = FramePool::builder(layout()).slots(3).allocator(Bytes::new()).build().unwrap();
+    let cpu = FramePool::builder(layout())
+        .slots(3)
+        .allocator(Bytes::new())
+        .build()
+        .unwrap();
     let padded = Request::new(Fourcc::BGR888, SIZE).row_align(512);
     let padded = FramePool::builder(padded)
         .slots(3)
@@ -113,7 +120,11 @@ fn what_the_driver_cannot_read_in_place_is_copied_once_and_told() {
         .unwrap();
     for (pool, reason) in [(cpu, "no dma-buf"), (padded, "strides")] {
         let mut converter = start(open(&path, false, false), PixelFormat::BGR24);
-        let out = through(&mut converter, (0..5).map(|n| common::picture(&pool, n, n)), shown);
+        let out = through(
+            &mut converter,
+            (0..5).map(|n| common::picture(&pool, n, n)),
+            shown,
+        );
         for (n, (bytes, _)) in (0..).zip(&out) {
             let rgb = common::pattern(&layout(), n);
             assert_eq!(*bytes, converted(&rgb, PixelFormat::BGR24, false, false));
@@ -136,13 +147,24 @@ fn the_drivers_own_input_buffers_hold_the_same_picture() {
         .start()
         .unwrap();
     let pool = pool(&layout(), 2);
-    let out = through(&mut converter, (0..9).map(|n| common::picture(&pool, n, n)), shown);
+    let out = through(
+        &mut converter,
+        (0..9).map(|n| common::picture(&pool, n, n)),
+        shown,
+    );
     assert_eq!(out.len(), 9);
     for (n, (bytes, _)) in (0..).zip(&out) {
         let rgb = common::pattern(&layout(), n);
-        assert_eq!(*bytes, converted(&rgb, PixelFormat::YUYV, false, true), "picture {n}");
+        assert_eq!(
+            *bytes,
+            converted(&rgb, PixelFormat::YUYV, false, true),
+            "picture {n}"
+        );
     }
-    assert_eq!(converter.input_hop().counts().reason, Some("the driver reads its own buffers"));
+    assert_eq!(
+        converter.input_hop().counts().reason,
+        Some("the driver reads its own buffers")
+    );
 }
 
 /// The caller's memory on both sides: nothing of the driver's own is touched.
@@ -161,14 +183,18 @@ fn outputs_go_into_the_callers_buffers() {
         .unwrap();
     let pool = pool(&layout(), 6);
     let mut frames = 0;
-    let out = through(&mut converter, (0..8).map(|n| common::picture(&pool, n, n)), |output| {
-        if let Output::Item(frame) = &output {
-            assert_eq!(frame.buffer_id().generation(), 9, "the caller's");
-            assert!(frame.map_read(PATIENCE).unwrap().has_slices());
-            frames += 1;
-        }
-        shown(output)
-    });
+    let out = through(
+        &mut converter,
+        (0..8).map(|n| common::picture(&pool, n, n)),
+        |output| {
+            if let Output::Item(frame) = &output {
+                assert_eq!(frame.buffer_id().generation(), 9, "the caller's");
+                assert!(frame.map_read(PATIENCE).unwrap().has_slices());
+                frames += 1;
+            }
+            shown(output)
+        },
+    );
     assert_eq!(frames, 8);
     for (n, (bytes, _)) in (0..).zip(&out) {
         let rgb = common::pattern(&layout(), n);
@@ -214,7 +240,10 @@ fn a_size_or_a_picture_the_driver_does_not_take_is_refused_with_both() {
     let other = pool(&Layout::tight(Fourcc::RGB888, SIZE).unwrap(), 1);
     let rejected = converter.try_submit(common::picture(&other, 0, 0)).unwrap_err();
     assert!(matches!(&rejected.error, Error::InputMismatch { reason, .. } if reason.contains("RG24")));
-    assert_eq!(pixels(&rejected.value).len(), SIZE.width as usize * SIZE.height as usize * 3);
+    assert_eq!(
+        pixels(&rejected.value).len(),
+        SIZE.width as usize * SIZE.height as usize * 3
+    );
     let small = pool(&Layout::tight(Fourcc::BGR888, Size::new(64, 64)).unwrap(), 1);
     let rejected = converter.try_submit(common::picture(&small, 0, 0)).unwrap_err();
     assert!(rejected.error.to_string().contains("64x64"), "{}", rejected.error);

@@ -84,6 +84,8 @@ pub(super) struct Engine {
     last: bool,
     /// To be told of a new format.
     tell_format: bool,
+    /// To be told of a drain that had nothing to do.
+    tell_drained: bool,
     /// Inputs since the start or the last flush, and what came out of them.
     submitted: u64,
     came: u64,
@@ -127,6 +129,7 @@ impl Engine {
             changed: false,
             last: false,
             tell_format: false,
+            tell_drained: false,
             submitted: 0,
             came: 0,
             damaged: 0,
@@ -378,7 +381,7 @@ impl Engine {
             return Ok(Some(Came::Format));
         }
         if self.drain == Drain::Done {
-            return Ok(None);
+            return Ok(std::mem::take(&mut self.tell_drained).then_some(Came::Drained));
         }
         // Each round takes a buffer that is put back, so a driver that only delivers rubbish ends after one of each.
         for _ in 0..self.output_slots() {
@@ -464,10 +467,15 @@ impl Engine {
     }
 
     pub(super) fn drain(&mut self) -> Result<(), Error> {
-        if self.drain != Drain::No {
-            return Ok(());
+        match self.drain {
+            Drain::No => self.drain = Drain::Asked,
+            Drain::Asked => return Ok(()),
+            Drain::Done => {
+                // Nothing has gone in since the last one.
+                self.tell_drained = true;
+                return Ok(());
+            }
         }
-        self.drain = Drain::Asked;
         // A decoder that does not know its stream yet is told when it does: both queues have to run.
         if self.output.fill.is_some() && self.commands {
             self.command(abi::CODEC_CMD_STOP)?;
@@ -477,7 +485,7 @@ impl Engine {
 
     /// Out of the stop at the end of a drain.
     fn resume(&mut self) -> Result<(), Error> {
-        (self.drain, self.last) = (Drain::No, false);
+        (self.drain, self.last, self.tell_drained) = (Drain::No, false, false);
         (self.submitted, self.came) = (0, 0);
         if !self.commands || self.output.fill.is_none() {
             return Ok(());
@@ -508,7 +516,7 @@ impl Engine {
             fill.stream_off(&self.device)?;
         }
         self.times.clear();
-        (self.drain, self.last) = (Drain::No, false);
+        (self.drain, self.last, self.tell_drained) = (Drain::No, false, false);
         (self.submitted, self.came) = (0, 0);
         self.poll_events()?;
         if self.changed {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use dmaframe_alloc::{Chain, FramePool};
 use dmaframe_core::{Bitstream, Buffer, Clock, Frame, FrameMeta, Layout, Object, Size, Timestamp};
 use dmaframe_v4l2::{
-    Capture, Captured, Device, Error, Format, FormatRequest, Interval, Item, Mem2Mem, Output, PixelFormat, Role,
-    list_m2m,
+    Capture, Captured, Device, Error, Format, FormatRequest, Interval, Item, Mem2Mem, Output, PixelFormat,
+    Role, list_m2m,
 };
 
 /// Far more than a frame takes, so that a hang is a failure and not a time-out of the whole run.
@@ -199,7 +199,11 @@ pub(crate) fn pattern(layout: &Layout, n: u64) -> Vec<u8> {
 pub(crate) fn rest<I: Item, O: Item>(device: &mut Mem2Mem<I, O>) -> Vec<O> {
     let mut list = Vec::new();
     loop {
-        match device.next(PATIENCE).unwrap().expect("nothing came out within the deadline") {
+        match device
+            .next(PATIENCE)
+            .unwrap()
+            .expect("nothing came out within the deadline")
+        {
             Output::Item(item) => list.push(item),
             Output::Drained => return list,
             Output::Format(_) => {}
@@ -227,7 +231,11 @@ pub(crate) fn through<I: Item, O: Item, T>(
     }
     device.drain().unwrap();
     loop {
-        match device.next(PATIENCE).unwrap().expect("nothing came out within the deadline") {
+        match device
+            .next(PATIENCE)
+            .unwrap()
+            .expect("nothing came out within the deadline")
+        {
             Output::Drained => return list,
             other => list.extend(keep(other)),
         }
@@ -241,5 +249,7 @@ pub(crate) fn coded(output: Output<Bitstream>) -> Option<Bitstream> {
 
 /// A picture's bytes without padding, and its metadata.
 pub(crate) fn shown(output: Output<Frame>) -> Option<(Vec<u8>, FrameMeta)> {
-    output.into_item().map(|frame| (pixels(&frame), frame.meta().clone()))
+    output
+        .into_item()
+        .map(|frame| (pixels(&frame), frame.meta().clone()))
 }
