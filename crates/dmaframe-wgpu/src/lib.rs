@@ -7,6 +7,8 @@ mod convert;
 mod error;
 mod level;
 mod options;
+mod sys;
+mod track;
 
 pub use convert::{
     Area, Assume, ChromaFilter, Conversion, ConvertError, Converted, Filter, HighRange, Light,
@@ -14,7 +16,7 @@ pub use convert::{
 pub use dmaframe_vulkan::{self as vulkan, Refusal, Route};
 pub use error::Error;
 pub use level::Level;
-pub use options::{ImportOptions, Routes};
+pub use options::{FenceExport, GpuOptions, ImportOptions, Routes};
 
 #[cfg(feature = "wgpu-28")]
 pub mod v28;

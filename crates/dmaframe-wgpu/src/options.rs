@@ -179,6 +179,54 @@ impl ImportOptions {
     }
 }
 
+/// Where the fence of submitted work is taken out of the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FenceExport {
+    /// On a thread of this crate for drivers that block in it until the work is done (lavapipe); otherwise inline.
+    #[default]
+    Auto,
+    /// In the call that submits: frames have gone home when it returns.
+    Inline,
+    /// On a thread of this crate.
+    Thread,
+}
+
+/// How a wgpu device is used.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct GpuOptions {
+    /// Whether to look for the Vulkan device inside. Without, everything goes as on another backend: by upload.
+    pub vulkan: bool,
+    /// Where fences are exported.
+    pub export: FenceExport,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self {
+            vulkan: true,
+            export: FenceExport::Auto,
+        }
+    }
+}
+
+impl GpuOptions {
+    /// As on another backend.
+    #[must_use]
+    pub fn without_vulkan(mut self) -> Self {
+        self.vulkan = false;
+        self
+    }
+
+    /// Where fences are exported.
+    #[must_use]
+    pub fn export(mut self, export: FenceExport) -> Self {
+        self.export = export;
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

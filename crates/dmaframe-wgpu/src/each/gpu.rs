@@ -1,12 +1,19 @@
 //! A wgpu device with what is known about it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{sys, wgpu};
-use crate::Level;
+use dmaframe_vulkan::ash::{ext, vk};
+
+use super::{submit, sys, wgpu};
+use crate::track::Tracker;
+use crate::{FenceExport, GpuOptions, Level};
 
 /// A wgpu device and queue, and the Vulkan device inside. A clone is another handle.
+///
+/// Everything made from it keeps it alive, and with it the wgpu device. Work goes through wgpu's own queue and its locks,
+/// so an application may submit and present from other threads at any time.
 #[derive(Clone)]
 pub struct Gpu(Arc<Inner>);
 
@@ -17,18 +24,43 @@ struct Inner {
     vulkan: Option<dmaframe_vulkan::Gpu>,
     level: Level,
     limits: (u64, u64),
+    /// Ownership can be transferred from and to other drivers' devices.
+    foreign: bool,
+    export_blocks: bool,
+    /// The counter's last value, given out with `order` held.
+    counter: AtomicU64,
+    /// Submissions and what marks their ends come in one order.
+    order: Mutex<()>,
+    tracker: Tracker,
 }
 
 impl Gpu {
     /// Works on anybody's device: nothing is changed on it.
+    ///
+    /// Its level comes from the extensions that are on, and from what the driver says it can do with them.
     #[must_use]
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        let vulkan = sys::adopt(device);
-        let level = match &vulkan {
-            Some(gpu) if gpu.extensions().dmabuf() => Level::Plain,
+        Self::with_options(device, queue, GpuOptions::default())
+    }
+
+    /// [`Self::new`] with part of what the device can do left out.
+    #[must_use]
+    pub fn with_options(device: &wgpu::Device, queue: &wgpu::Queue, options: GpuOptions) -> Self {
+        let adopted = if options.vulkan { sys::adopt(device) } else { None };
+        let (vulkan, timeline) = adopted.map_or((None, None), |(gpu, timeline)| (Some(gpu), timeline));
+        let level = match (&vulkan, &timeline) {
+            (Some(gpu), Some(_)) => level(gpu),
+            (Some(gpu), None) => level(gpu).min(Level::Plain),
             _ => Level::Upload,
         };
+        let lavapipe = vulkan
+            .as_ref()
+            .is_some_and(|gpu| gpu.driver() == vk::DriverId::MESA_LLVMPIPE);
+        let foreign = vulkan
+            .as_ref()
+            .is_some_and(|gpu| gpu.extensions().has(ext::queue_family_foreign::NAME));
         let limits = device.limits();
+        let polled = device.clone();
         Self(Arc::new(Inner {
             device: device.clone(),
             queue: queue.clone(),
@@ -38,6 +70,15 @@ impl Gpu {
                 u64::from(limits.max_storage_buffer_binding_size),
                 limits.max_buffer_size,
             ),
+            foreign,
+            export_blocks: match options.export {
+                FenceExport::Auto => lavapipe,
+                FenceExport::Inline => false,
+                FenceExport::Thread => true,
+            },
+            counter: AtomicU64::new(0),
+            order: Mutex::new(()),
+            tracker: Tracker::new(timeline, Box::new(move || submit::poll(&polled))),
         }))
     }
 
@@ -59,15 +100,50 @@ impl Gpu {
         self.0.vulkan.as_ref()
     }
 
+    /// How well this device can be synchronised with.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.0.level
+    }
+
     /// The longest storage binding and buffer that wgpu allows here, in bytes.
     pub(super) fn limits(&self) -> (u64, u64) {
         self.0.limits
     }
 
-    /// How well this device can be synchronised with.
-    #[must_use]
-    pub fn level(&self) -> Level {
-        self.0.level
+    pub(super) fn foreign(&self) -> bool {
+        self.0.foreign
+    }
+
+    /// Whether exporting a fence is left to the tracker's thread.
+    pub(super) fn export_blocks(&self) -> bool {
+        self.0.export_blocks
+    }
+
+    pub(super) fn tracker(&self) -> &Tracker {
+        &self.0.tracker
+    }
+
+    /// Hold it from a submission to its mark.
+    pub(super) fn order(&self) -> MutexGuard<'_, ()> {
+        self.0.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The counter's next value; with [`Self::order`] held.
+    pub(super) fn next_value(&self) -> u64 {
+        self.0.counter.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// An extension alone is not enough: the driver says whether it does sync_files.
+fn level(gpu: &dmaframe_vulkan::Gpu) -> Level {
+    if !gpu.extensions().dmabuf() {
+        return Level::Upload;
+    }
+    match sys::sync_fd(gpu) {
+        (true, true) if sys::GPU_WAITS => Level::Explicit,
+        (_, true) => Level::Release,
+        _ => Level::Plain,
     }
 }
 
@@ -75,6 +151,7 @@ impl fmt::Debug for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gpu")
             .field("level", &self.0.level)
+            .field("tracker", &self.0.tracker)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,8 @@
 //! A frame as a shader sees it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use dmaframe_core::Frame;
@@ -54,7 +56,7 @@ pub(super) struct Kept {
     pub(super) source: Source,
     pub(super) shared: Shared,
     /// How many have taken the memory over and not given it back.
-    pub(super) users: Mutex<u32>,
+    pub(super) users: AtomicUsize,
 }
 
 impl Kept {
@@ -63,8 +65,13 @@ impl Kept {
             route,
             source,
             shared,
-            users: Mutex::new(0),
+            users: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether the memory is other devices' too.
+    pub(super) fn is_shared(&self) -> bool {
+        !self.shared.buffers.is_empty() || !self.shared.images.is_empty()
     }
 }
 
@@ -77,6 +84,8 @@ pub struct Imported {
     pub(super) gpu: Gpu,
     pub(super) frame: Frame,
     pub(super) kept: Arc<Kept>,
+    /// How long the CPU may wait for the frame's fences.
+    pub(super) wait: Duration,
 }
 
 impl Imported {
@@ -94,6 +103,12 @@ impl Imported {
     #[must_use]
     pub fn route(&self) -> Route {
         self.kept.route
+    }
+
+    /// Whether the pixels were copied: the frame's fences have been waited for, and the GPU does not use it any more.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        !self.kept.is_shared()
     }
 
     /// Where its pixels are, for code of this crate, which only reads them.

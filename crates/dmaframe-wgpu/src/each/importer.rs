@@ -78,6 +78,7 @@ impl Importer {
             gpu: self.gpu.clone(),
             frame: frame.clone(),
             kept,
+            wait: self.options.wait,
         }
     }
 

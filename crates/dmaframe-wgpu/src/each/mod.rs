@@ -6,7 +6,9 @@ mod converter;
 mod gpu;
 mod imported;
 mod importer;
+mod open;
 mod scope;
+mod submit;
 mod sys;
 mod upload;
 
@@ -16,3 +18,5 @@ pub use converter::{Converter, PassTarget, Path, Picture, Target};
 pub use gpu::Gpu;
 pub use imported::{Imported, PlaneBuffer, PlaneTexture, Source};
 pub use importer::Importer;
+pub use open::open_device;
+pub use submit::{Submission, Tracked};

@@ -30,10 +30,14 @@ pub(super) fn scoped<T>(
     }
 }
 
-/// A scope's future is ready when it is made, on every native backend.
-fn ready(future: impl Future<Output = Option<wgpu::Error>>) -> Option<wgpu::Error> {
+/// A future that is ready at once: wgpu's are, on every native backend.
+pub(super) fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(found) => found,
+        Poll::Ready(found) => Some(found),
         Poll::Pending => None,
     }
+}
+
+fn ready(future: impl Future<Output = Option<wgpu::Error>>) -> Option<wgpu::Error> {
+    now(future).flatten()
 }

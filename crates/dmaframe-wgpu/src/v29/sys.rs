@@ -1,1 +1,37 @@
 //! What wgpu 29 does its own way: everything else is in `each`.
+
+use dmaframe_vulkan::ash::vk;
+
+use super::wgpu::DeviceDescriptor;
+use super::wgpu::hal::api::Vulkan;
+use super::wgpu::hal::vulkan::{Adapter, CreateDeviceCallback, Queue};
+use super::wgpu::hal::{DeviceError, OpenDevice};
+
+/// Whether a submission can be made to wait for a semaphore.
+pub(crate) const GPU_WAITS: bool = false;
+
+/// It cannot: nobody makes such semaphores here.
+pub(crate) fn add_wait(_queue: &Queue, _semaphore: vk::Semaphore) {}
+
+/// As above.
+pub(crate) fn remove_wait(_queue: &Queue, _semaphore: vk::Semaphore) {}
+
+/// Opens a device; `more` adds to what wgpu enables.
+///
+/// # Safety
+/// As for the call inside.
+pub(crate) unsafe fn open(
+    adapter: &Adapter,
+    descriptor: &DeviceDescriptor<'_>,
+    more: Box<CreateDeviceCallback<'_>>,
+) -> Result<OpenDevice<Vulkan>, DeviceError> {
+    // SAFETY: the caller's promises are the call's.
+    unsafe {
+        adapter.open_with_callback(
+            descriptor.required_features,
+            &descriptor.required_limits,
+            &descriptor.memory_hints,
+            Some(more),
+        )
+    }
+}

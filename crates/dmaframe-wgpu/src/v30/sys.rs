@@ -1,1 +1,41 @@
 //! What wgpu 30 does its own way: everything else is in `each`.
+
+use dmaframe_vulkan::ash::vk;
+
+use super::wgpu::DeviceDescriptor;
+use super::wgpu::hal::api::Vulkan;
+use super::wgpu::hal::vulkan::{Adapter, CreateDeviceCallback, Queue};
+use super::wgpu::hal::{DeviceError, OpenDevice};
+
+/// Whether a submission can be made to wait for a semaphore.
+pub(crate) const GPU_WAITS: bool = true;
+
+/// Has the next submission wait. Another thread's may be the one: those after it wait for it.
+pub(crate) fn add_wait(queue: &Queue, semaphore: vk::Semaphore) {
+    queue.add_wait_semaphore(semaphore, None, vk::PipelineStageFlags::ALL_COMMANDS);
+}
+
+/// Takes the wait back, if no submission has it yet.
+pub(crate) fn remove_wait(queue: &Queue, semaphore: vk::Semaphore) {
+    let _ = queue.remove_wait_semaphore(semaphore);
+}
+
+/// Opens a device; `more` adds to what wgpu enables.
+///
+/// # Safety
+/// As for the call inside.
+pub(crate) unsafe fn open(
+    adapter: &Adapter,
+    descriptor: &DeviceDescriptor<'_>,
+    more: Box<CreateDeviceCallback<'_>>,
+) -> Result<OpenDevice<Vulkan>, DeviceError> {
+    // SAFETY: the caller's promises are the call's.
+    unsafe {
+        adapter.open_with_callback(
+            descriptor.required_features,
+            &descriptor.required_limits,
+            &descriptor.memory_hints,
+            Some(more),
+        )
+    }
+}

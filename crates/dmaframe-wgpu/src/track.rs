@@ -1,0 +1,382 @@
+//! Who is told when submitted work is done: frames go home, imports and semaphores may go.
+//!
+//! wgpu tells nobody until somebody polls, and an idle application does not. A thread of our own waits for the work
+//! instead. It runs only while something is outstanding (and a moment longer, so that a steady stream does not start one
+//! for each frame), and takes none of wgpu's locks while it waits.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dmaframe_core::{Access, Deadline, Fence, Frame};
+use dmaframe_vulkan::sync;
+
+use crate::sys::{Reached, Timeline};
+
+/// How long one wait is, and how often wgpu is polled where it has to be.
+const STEP: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(5);
+/// How long the thread stays when there is nothing to wait for.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What polling the wgpu device found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// Everything that wgpu submitted is done.
+    Empty,
+    /// Something is not.
+    Busy,
+}
+
+/// How completion shows.
+#[derive(Clone, Debug)]
+pub(crate) enum Mark {
+    /// When the device's counter comes to this.
+    Counter(u64),
+    /// When wgpu calls back in a poll, or drops the callback.
+    Callback(Arc<AtomicBool>),
+}
+
+/// Sets a [`Mark::Callback`] when wgpu calls it, or drops it uncalled.
+pub(crate) struct OnDrop(pub(crate) Arc<AtomicBool>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// A fence that another thread gives.
+#[derive(Debug, Default)]
+pub(crate) struct LateFence {
+    fence: Mutex<Option<Result<Fence, dmaframe_vulkan::Error>>>,
+    there: Condvar,
+}
+
+impl LateFence {
+    fn set(&self, fence: Result<Fence, dmaframe_vulkan::Error>) {
+        *self.fence.lock().unwrap_or_else(PoisonError::into_inner) = Some(fence);
+        self.there.notify_all();
+    }
+
+    /// `None` at the deadline.
+    pub(crate) fn get(&self, deadline: Deadline) -> Option<Result<Fence, dmaframe_vulkan::Error>> {
+        let mut fence = self.fence.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(found) = &*fence {
+                return Some(match found {
+                    Ok(fence) => fence.try_clone().map_err(Into::into),
+                    Err(error) => Err(error.clone()),
+                });
+            }
+            let left = deadline.remaining().unwrap_or(STEP).min(STEP);
+            if left.is_zero() {
+                return None;
+            }
+            let waited = self.there.wait_timeout(fence, left);
+            fence = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Takes the completion of submitted work out of a semaphore. May block until the work is done: that is its driver's way.
+pub(crate) type Export = Box<dyn FnOnce() -> Result<Fence, dmaframe_vulkan::Error> + Send>;
+
+/// What outstanding work uses.
+#[derive(Default)]
+pub(crate) struct Holds {
+    /// Frames, and what the work does with them.
+    pub(crate) frames: Vec<(Frame, Access)>,
+    /// What is dropped when the work is done.
+    pub(crate) keep: Vec<Box<dyn Any + Send>>,
+}
+
+/// Says to everybody concerned that the frames are free when `fence` signals, and drops them.
+pub(crate) fn release(frames: Vec<(Frame, Access)>, fence: &Fence) {
+    for (frame, access) in frames {
+        // A dma-buf that takes no fence (an old kernel) leaves it to the lease, which has it by then.
+        let _ = sync::release(&frame, fence, access);
+    }
+}
+
+struct Entry {
+    core: Arc<Core>,
+    mark: Mark,
+    export: Option<(Export, Arc<LateFence>)>,
+    holds: Holds,
+}
+
+/// What is needed to see the end of work on one device.
+pub(crate) struct Core {
+    /// `None` without Vulkan 1.2.
+    pub(crate) timeline: Option<Timeline>,
+    /// Polls the wgpu device, without blocking.
+    pub(crate) poll: Box<dyn Fn() -> Polled + Send + Sync>,
+    lost: AtomicBool,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("timeline", &self.timeline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// Whether work is done, or never will be.
+    fn is_over(&self, mark: &Mark) -> bool {
+        self.is_lost() || self.is_done(mark)
+    }
+
+    pub(crate) fn is_done(&self, mark: &Mark) -> bool {
+        match mark {
+            Mark::Counter(value) => self
+                .timeline
+                .as_ref()
+                .is_some_and(|timeline| timeline.value().is_ok_and(|now| now >= *value)),
+            Mark::Callback(done) => done.load(Ordering::Acquire),
+        }
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Waits a little for work to be done; finds out when it never will be.
+    fn step(&self, mark: &Mark, limit: Duration) {
+        match (mark, &self.timeline) {
+            (Mark::Counter(value), Some(timeline)) => {
+                let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+                match timeline.wait(*value, limit) {
+                    Reached::Yes => {}
+                    Reached::Lost => self.lost.store(true, Ordering::Release),
+                    // wgpu does not say that it dropped a submission because its device was destroyed. If all that it
+                    // did submit is done and the counter is not there, ours was not among them.
+                    Reached::No if self.polled() == Some(Polled::Empty) => {
+                        // The two counters of one submission need not show at the same time.
+                        let again = u64::try_from(STEP.as_nanos()).unwrap_or(u64::MAX);
+                        if timeline.wait(*value, again) != Reached::Yes {
+                            self.lost.store(true, Ordering::Release);
+                        }
+                    }
+                    Reached::No => {}
+                }
+            }
+            _ => {
+                self.polled();
+                if !self.is_done(mark) {
+                    std::thread::sleep(limit.min(TICK));
+                }
+            }
+        }
+    }
+
+    /// wgpu panics when it finds its device lost while polling.
+    fn polled(&self) -> Option<Polled> {
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.poll)()));
+        if polled.is_err() {
+            self.lost.store(true, Ordering::Release);
+        }
+        polled.ok()
+    }
+
+    /// Waits on this thread. `false` at the deadline.
+    pub(crate) fn wait(&self, mark: &Mark, deadline: Deadline) -> bool {
+        loop {
+            if self.is_over(mark) {
+                return true;
+            }
+            let left = deadline.remaining().unwrap_or(STEP).min(STEP);
+            if left.is_zero() {
+                return false;
+            }
+            self.step(mark, left);
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    entries: VecDeque<Entry>,
+    running: bool,
+    closed: bool,
+    /// Entries that the thread has taken out and is releasing.
+    releasing: usize,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The outstanding work of one device. Its end does not wait: the thread goes on until the work is done.
+pub(crate) struct Tracker {
+    mailbox: Arc<Mailbox>,
+    core: Arc<Core>,
+}
+
+impl fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tracker({} outstanding)", self.mailbox.lock().entries.len())
+    }
+}
+
+impl Tracker {
+    pub(crate) fn new(timeline: Option<Timeline>, poll: Box<dyn Fn() -> Polled + Send + Sync>) -> Self {
+        Self {
+            mailbox: Arc::default(),
+            core: Arc::new(Core {
+                timeline,
+                poll,
+                lost: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Holds `holds` until the work is done. With `export` its fence is had first, on the thread, and the frames go home
+    /// with it.
+    pub(crate) fn hold(&self, mark: Mark, holds: Holds, export: Option<Export>) -> Option<Arc<LateFence>> {
+        let late = export.map(|export| (export, Arc::<LateFence>::default()));
+        let fence = late.as_ref().map(|(_, fence)| Arc::clone(fence));
+        let mut state = self.mailbox.lock();
+        state.entries.push_back(Entry {
+            core: Arc::clone(&self.core),
+            mark,
+            export: late,
+            holds,
+        });
+        if !state.running {
+            let mailbox = Arc::clone(&self.mailbox);
+            let spawned = std::thread::Builder::new()
+                .name("dmaframe-wgpu".into())
+                .spawn(move || run(&mailbox));
+            // Without a thread the entry waits for the next one that can be had.
+            state.running = spawned.is_ok();
+        }
+        drop(state);
+        self.mailbox.changed.notify_all();
+        fence
+    }
+
+    /// How much work is outstanding.
+    pub(crate) fn outstanding(&self) -> usize {
+        let state = self.mailbox.lock();
+        state.entries.len() + state.releasing
+    }
+
+    /// Waits until nothing is outstanding. `false` at the deadline.
+    pub(crate) fn settle(&self, deadline: Deadline) -> bool {
+        let mut state = self.mailbox.lock();
+        while !state.entries.is_empty() || state.releasing != 0 {
+            let left = deadline.remaining().unwrap_or(STEP).min(STEP);
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.mailbox.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        self.mailbox.lock().closed = true;
+        self.mailbox.changed.notify_all();
+    }
+}
+
+/// The thread. It owns nothing of a device while it has nothing to wait for.
+fn run(mailbox: &Mailbox) {
+    loop {
+        let mut state = mailbox.lock();
+        if let Some(entry) = state.entries.iter_mut().find(|entry| entry.export.is_some()) {
+            let export = entry.export.take();
+            let (core, mark) = (Arc::clone(&entry.core), entry.mark.clone());
+            let frames = std::mem::take(&mut entry.holds.frames);
+            state.releasing += 1;
+            drop(state);
+            if let Some((export, late)) = export {
+                hand_out(export, &late, frames, &core, &mark);
+            }
+            drop(core);
+            finished(mailbox);
+            continue;
+        }
+        if let Some(index) = state.entries.iter().position(|e| e.core.is_over(&e.mark)) {
+            let entry = state.entries.remove(index);
+            state.releasing += 1;
+            drop(state);
+            quietly(|| drop(entry));
+            finished(mailbox);
+            continue;
+        }
+        // Callbacks need polling; a counter can be waited for.
+        let callback = |entry: &&Entry| matches!(entry.mark, Mark::Callback(_));
+        let next = state.entries.iter().find(callback).or(state.entries.front());
+        match next.map(|entry| (Arc::clone(&entry.core), entry.mark.clone())) {
+            Some((core, mark)) => {
+                drop(state);
+                core.step(&mark, STEP);
+            }
+            None if linger(mailbox, state) => {}
+            None => return,
+        }
+    }
+}
+
+/// Gets the fence, and lets the frames go home with it.
+fn hand_out(export: Export, late: &LateFence, frames: Vec<(Frame, Access)>, core: &Core, mark: &Mark) {
+    let fence = match core.is_lost() {
+        true => Ok(Fence::Signaled),
+        false => export(),
+    };
+    match &fence {
+        Ok(fence) => quietly(|| release(frames, fence)),
+        Err(_) => {
+            core.wait(mark, Deadline::NEVER);
+            quietly(|| drop(frames));
+        }
+    }
+    late.set(fence);
+}
+
+/// A lease is somebody else's code: its panic must not end the thread that others wait for.
+fn quietly(work: impl FnOnce()) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+}
+
+fn finished(mailbox: &Mailbox) {
+    mailbox.lock().releasing -= 1;
+    mailbox.changed.notify_all();
+}
+
+/// Waits for new entries. `false` when the thread is to end.
+fn linger(mailbox: &Mailbox, mut state: MutexGuard<'_, State>) -> bool {
+    let end = Instant::now() + LINGER;
+    while state.entries.is_empty() && !state.closed {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let waited = mailbox.changed.wait_timeout(state, left);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+    state.running = !state.entries.is_empty();
+    state.running
+}
