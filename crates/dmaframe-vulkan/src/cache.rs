@@ -122,6 +122,17 @@ impl<T> ImportCache<T> {
         self.retire_where(|e| e.id.generation() == generation)
     }
 
+    /// Puts out the values that `keep` does not want, and says how many. It is also told how many handles there are to the
+    /// buffer as the last frame had it, if there are any: a value that holds the buffer itself has one of them.
+    pub fn retain(&mut self, keep: impl Fn(&T, Option<usize>) -> bool) -> usize {
+        self.retire_where(|e| {
+            !keep(
+                &e.value,
+                Some(e.buffer.strong_count()).filter(|count| *count != 0),
+            )
+        })
+    }
+
     fn retire_where(&mut self, gone: impl Fn(&Entry<T>) -> bool) -> usize {
         let before = self.entries.len();
         self.entries.retain(|e| !gone(e));

@@ -199,6 +199,9 @@ pub enum Refusal {
         /// The limit.
         limit: u64,
     },
+    /// Pinning pages costs as much as copying them: it is left until the same memory comes again.
+    #[error("the bytes are new: their pages are pinned when they come a second time")]
+    FirstTime,
     /// Somebody switched the route off.
     #[error("switched off")]
     SwitchedOff,
