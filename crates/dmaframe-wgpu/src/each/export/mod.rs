@@ -1,0 +1,424 @@
+//! What the GPU rendered, as frames: in dma-bufs where it can be, read back where it cannot, and it says which.
+
+mod slot;
+mod target;
+mod wait;
+mod writer;
+
+pub use target::{ExportTarget, Exporting};
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dmaframe_core::report::Hop;
+use dmaframe_core::{
+    Budget, Buffer, ColorInfo, Deadline, Delivery, Fence, Fourcc, Frame, ReturnQueue, Size, Starvation,
+    Waited, next_generation,
+};
+
+use super::{Gpu, Submission, submit, wgpu};
+use crate::export::{Counts, ExportMemory, PassedOver, Plan};
+use crate::{Error, Level};
+use slot::{Makings, Slot};
+use target::Progress;
+use wait::State;
+use writer::Writer;
+
+/// Slots that the GPU renders into and that go out as frames: to an encoder, to PipeWire, to another process, without
+/// the CPU touching a pixel.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use dmaframe_core::{ColorInfo, Fourcc, Frame, FrameMeta, Size};
+/// # use dmaframe_wgpu::Error;
+#[cfg_attr(
+    feature = "wgpu-30",
+    doc = "# use dmaframe_wgpu::v30::{ExportPool, Gpu, wgpu};"
+)]
+#[cfg_attr(
+    all(feature = "wgpu-29", not(feature = "wgpu-30")),
+    doc = "# use dmaframe_wgpu::v29::{ExportPool, Gpu, wgpu};"
+)]
+#[cfg_attr(
+    not(any(feature = "wgpu-29", feature = "wgpu-30")),
+    doc = "# use dmaframe_wgpu::v28::{ExportPool, Gpu, wgpu};"
+)]
+/// # fn filter(_: &mut wgpu::CommandEncoder, _: &wgpu::TextureView) {}
+/// # fn one(gpu: &Gpu) -> Result<Frame, Box<dyn std::error::Error>> {
+/// let pool = ExportPool::builder(gpu, Fourcc::NV12, Size::new(1280, 720)).color(ColorInfo::BT709).build()?;
+/// println!("{pool:?}"); // ... and why not better: `pool.passed_over()`
+///
+/// let target = pool.acquire(Duration::from_millis(20))?;
+/// let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+/// filter(&mut encoder, &target.view()); // any passes that end in the view
+/// let exporting = target.submit([encoder.finish()], &FrameMeta::default())?;
+/// let frame = exporting.frame(Duration::from_millis(100))?; // at once, with a fence, where the device exports fences
+/// # Ok(frame) }
+/// ```
+///
+/// A slot is written again when the last clone of its frame is dropped *and* the consumers' release fences have
+/// signalled. Clones share the pool; dropping it while frames are out is fine.
+#[derive(Clone)]
+pub struct ExportPool(Arc<Inner>);
+
+struct Inner {
+    gpu: Gpu,
+    fourcc: Fourcc,
+    size: Size,
+    plan: Plan,
+    writer: Writer,
+    slots: Vec<Slot>,
+    memory: ExportMemory,
+    passed_over: Vec<PassedOver>,
+    queue: Arc<ReturnQueue>,
+    budget: Budget,
+    state: Mutex<State>,
+    hop: Arc<Hop>,
+    shared: AtomicU64,
+    detached: AtomicU64,
+}
+
+/// What a pool is to be like; made by [`ExportPool::builder`].
+#[derive(Debug)]
+#[must_use = "nothing is allocated before ExportBuilder::build"]
+pub struct ExportBuilder {
+    gpu: Gpu,
+    fourcc: Fourcc,
+    size: Size,
+    color: ColorInfo,
+    slots: usize,
+    buffers: Option<Vec<Arc<Buffer>>>,
+    budget: Budget,
+}
+
+impl ExportBuilder {
+    /// Matrix, range and chroma siting that YUV formats are written with, and what frames say about their colour. What
+    /// it leaves open: BT.709 from 1280 columns or 577 rows on and BT.601 below, limited range, centred chroma.
+    pub fn color(mut self, color: ColorInfo) -> Self {
+        self.color = color;
+        self
+    }
+
+    /// How many pictures can be out at once; 4 unless said otherwise.
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// Memory from elsewhere, one linear buffer in one object for each slot: an allocator's, a display's, an encoder's.
+    /// Dma-bufs are written by the GPU; what it cannot write (memfds, dma-bufs that it refuses) is written by the CPU.
+    /// Without this the driver allocates.
+    pub fn buffers(mut self, buffers: impl IntoIterator<Item = Arc<Buffer>>) -> Self {
+        self.buffers = Some(buffers.into_iter().collect());
+        self
+    }
+
+    /// What happens when consumers hold nearly all slots. Unless said otherwise they may hold all of them, and then
+    /// there is no target ([`Error::Starved`]). With [`Starvation::Detach`] the last `min_free` slots go out as copies
+    /// in CPU memory.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Allocates and imports.
+    ///
+    /// # Errors
+    /// [`Error::ExportFormat`], [`Error::ExportMatrix`], [`Error::NoExportMemory`] with every reason, [`Error::Frame`].
+    pub fn build(self) -> Result<ExportPool, Error> {
+        let plan = Plan::new(self.fourcc, self.size, self.color)?;
+        // Also what refuses sizes of 0.
+        plan.layout()?;
+        let makings = Makings {
+            device: self.gpu.device(),
+            queue: self.gpu.queue(),
+            vulkan: self.gpu.vulkan(),
+            plan: &plan,
+            fourcc: self.fourcc,
+            size: self.size,
+            generation: next_generation(),
+        };
+        let mut passed_over = Vec::new();
+        let (memory, slots) = self.memory(&makings, &mut passed_over)?;
+        let queue = ReturnQueue::new(slots.len())?;
+        let writer = Writer::new(self.gpu.device(), &plan);
+        Ok(ExportPool(Arc::new(Inner {
+            fourcc: self.fourcc,
+            size: self.size,
+            writer,
+            state: Mutex::new(State::new(slots.len())),
+            slots,
+            hop: Hop::new(format!("export {} ({memory})", self.fourcc)),
+            memory,
+            passed_over,
+            queue,
+            budget: self.budget,
+            plan,
+            gpu: self.gpu,
+            shared: AtomicU64::new(0),
+            detached: AtomicU64::new(0),
+        })))
+    }
+
+    /// The first kind of memory that all slots can be had in.
+    fn memory(
+        &self,
+        makings: &Makings<'_>,
+        passed_over: &mut Vec<PassedOver>,
+    ) -> Result<(ExportMemory, Vec<Slot>), Error> {
+        let kinds: &[ExportMemory] = match self.buffers {
+            Some(_) => &[ExportMemory::Imported, ExportMemory::Readback],
+            None => &[ExportMemory::Exported, ExportMemory::Readback],
+        };
+        let count = self.buffers.as_ref().map_or(self.slots, Vec::len);
+        if count == 0 {
+            return Err(Error::NoSlots);
+        }
+        for &memory in kinds {
+            let slots = (0..count).map(|index| {
+                let given = self.buffers.as_ref().and_then(|list| list.get(index));
+                match (memory, given) {
+                    (ExportMemory::Imported, Some(buffer)) => {
+                        let claim = buffer.claim_for_device().map_err(|e| e.to_string())?;
+                        makings.imported(&claim)
+                    }
+                    (ExportMemory::Exported, _) => makings.exported(),
+                    (_, given) => makings.readback(given.cloned()),
+                }
+            });
+            match slots.collect::<Result<Vec<_>, String>>() {
+                Ok(slots) => return Ok((memory, slots)),
+                Err(reason) => passed_over.push(PassedOver { memory, reason }),
+            }
+        }
+        Err(Error::NoExportMemory(std::mem::take(passed_over)))
+    }
+}
+
+impl ExportPool {
+    /// A pool of pictures: XR24, AR24, XB24, AB24, NV12, NV21, YU12, YV12 or YUYV.
+    pub fn builder(gpu: &Gpu, fourcc: Fourcc, size: Size) -> ExportBuilder {
+        ExportBuilder {
+            gpu: gpu.clone(),
+            fourcc,
+            size,
+            color: ColorInfo::UNSPECIFIED,
+            slots: 4,
+            buffers: None,
+            budget: Budget {
+                min_free: 0,
+                policy: Starvation::Drop,
+            },
+        }
+    }
+
+    /// A free slot, or [`Error::Starved`] at once.
+    ///
+    /// # Errors
+    /// [`Error::Starved`] with the counts, [`Error::Frame`] when a slot's buffer was put into a frame behind the pool's
+    /// back.
+    pub fn try_acquire(&self) -> Result<ExportTarget, Error> {
+        let found = self.0.take();
+        if let Err(Error::Starved { .. }) = found {
+            self.0.state().starved += 1;
+        }
+        let (slot, claim) = found?;
+        Ok(ExportTarget::new(self.clone(), slot, claim))
+    }
+
+    /// [`ExportPool::try_acquire`] that waits until the deadline for a slot to come home and its fences to signal.
+    ///
+    /// # Errors
+    /// As [`ExportPool::try_acquire`], [`Error::Starved`] at the deadline.
+    pub fn acquire(&self, deadline: impl Into<Deadline>) -> Result<ExportTarget, Error> {
+        let (slot, claim) = self.0.take_until(deadline.into())?;
+        Ok(ExportTarget::new(self.clone(), slot, claim))
+    }
+
+    /// The pixel format of the frames.
+    #[must_use]
+    pub fn fourcc(&self) -> Fourcc {
+        self.0.fourcc
+    }
+
+    /// Columns and rows.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.0.size
+    }
+
+    /// What the frames say about their colour, complete for YUV.
+    #[must_use]
+    pub fn color(&self) -> ColorInfo {
+        self.0.plan.color
+    }
+
+    /// Where the pictures are.
+    #[must_use]
+    pub fn memory(&self) -> ExportMemory {
+        self.0.memory
+    }
+
+    /// The better kinds of memory, and why they could not be had.
+    #[must_use]
+    pub fn passed_over(&self) -> &[PassedOver] {
+        &self.0.passed_over
+    }
+
+    /// The slots' buffers, in order, for a consumer that imports all of them beforehand.
+    #[must_use]
+    pub fn buffers(&self) -> Vec<Arc<Buffer>> {
+        self.0.slots.iter().map(|slot| Arc::clone(&slot.buffer)).collect()
+    }
+
+    /// How many slots are in frames.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.0.queue.outstanding()
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let state = self.0.state();
+        Counts {
+            shared: self.0.shared.load(Ordering::Relaxed),
+            detached: self.0.detached.load(Ordering::Relaxed),
+            starved: state.starved,
+            waited: state.waited,
+        }
+    }
+
+    /// The counters of this hop, for a [`PathReport`](dmaframe_core::report::PathReport).
+    #[must_use]
+    pub fn hop(&self) -> Arc<Hop> {
+        Arc::clone(&self.0.hop)
+    }
+
+    /// Lets go of other people's textures that the slots were last written from.
+    pub fn forget_sources(&self) {
+        self.0.slots.iter().for_each(Slot::forget_source);
+    }
+}
+
+impl AsFd for ExportPool {
+    /// Readable when a frame has come home since somebody last asked for a target.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.queue.as_fd()
+    }
+}
+
+impl fmt::Debug for ExportPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        write!(
+            f,
+            "ExportPool({} {} in {}, {} of {} slots out)",
+            inner.fourcc,
+            inner.size,
+            inner.memory,
+            inner.queue.outstanding(),
+            inner.slots.len()
+        )
+    }
+}
+
+/// Work that was submitted for a slot.
+struct Work {
+    submission: Submission,
+    /// The mapping of what is read back.
+    mapping: Option<Arc<Progress>>,
+}
+
+impl Inner {
+    /// Submits. After an error nobody knows whether the slot is being written.
+    fn submit(&self, commands: Vec<wgpu::CommandBuffer>, slot: &Slot) -> Result<Work, Error> {
+        let submission = self.gpu.run(submit::Work {
+            commands,
+            fence: slot.staging().is_none(),
+            ..submit::Work::default()
+        })?;
+        let mapping = slot.staging().map(|staging| {
+            let progress = Arc::new(Progress::default());
+            let told = Arc::clone(&progress);
+            staging
+                .slice(..)
+                .map_async(wgpu::MapMode::Read, move |mapped| told.end(mapped.is_ok()));
+            progress
+        });
+        Ok(Work { submission, mapping })
+    }
+
+    /// The end of everything that was submitted, for a slot that nobody knows about.
+    fn end_of_all(&self) -> Arc<Progress> {
+        let progress = Arc::new(Progress::default());
+        let told = Arc::clone(&progress);
+        self.gpu.queue().on_submitted_work_done(move || told.end(true));
+        progress
+    }
+
+    /// Lets wgpu call back.
+    fn tick(&self) {
+        // It fails only when it waits.
+        let _ = self.gpu.device().poll(wgpu::PollType::Poll);
+    }
+
+    /// Waits for the end of work, and gives what a reader of the picture has to wait for.
+    fn completion(&self, work: &Work, deadline: Deadline) -> Result<Fence, Error> {
+        if let Some(mapping) = &work.mapping {
+            return self.mapped(work, mapping, deadline).map(|()| Fence::Signaled);
+        }
+        if self.gpu.level() >= Level::Release {
+            let left = deadline.remaining().unwrap_or(Duration::MAX);
+            return match work.submission.fence(left) {
+                Err(Error::Timeout { .. }) => Err(Error::NotReady),
+                other => other,
+            };
+        }
+        match work.submission.wait(deadline)? {
+            Waited::Signaled => Ok(Fence::Signaled),
+            _ => Err(Error::NotReady),
+        }
+    }
+
+    fn mapped(&self, work: &Work, mapping: &Progress, deadline: Deadline) -> Result<(), Error> {
+        if work.submission.wait(deadline)? != Waited::Signaled {
+            return Err(Error::NotReady);
+        }
+        loop {
+            match mapping.ended() {
+                Some(true) => return Ok(()),
+                Some(false) => return Err(Error::Lost),
+                None => self.tick(),
+            }
+            if mapping.ended().is_none() && deadline.remaining().is_some_and(|left| left.is_zero()) {
+                return Err(Error::NotReady);
+            }
+        }
+    }
+
+    fn count_shared(&self, frame: &Frame) {
+        self.shared.fetch_add(1, Ordering::Relaxed);
+        let bytes = frame.layout().tight_len();
+        match self.memory {
+            ExportMemory::Readback => self.hop.cpu_copy(
+                bytes,
+                "read back: the GPU cannot write memory that others can see",
+            ),
+            _ => self.hop.gpu_copy(bytes, "written by the shader"),
+        }
+    }
+
+    fn count_detached(&self, copy: &Frame) {
+        self.detached.fetch_add(1, Ordering::Relaxed);
+        self.hop
+            .cpu_copy(copy.layout().tight_len(), "consumers hold the other slots");
+    }
+
+    fn decide(&self, out: usize) -> Delivery {
+        self.budget.decide(self.slots.len(), out)
+    }
+}

@@ -1,0 +1,259 @@
+//! One slot: memory for frames, and what the shader needs to write it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dmaframe_core::{Buffer, DeviceClaim, Fourcc, Frame, Layout, Size};
+
+use super::super::super::sys as version;
+use super::super::sys::export::{self as sys, Shared};
+use super::super::{Gpu, wgpu};
+use super::writer::Writer;
+use crate::Error;
+use crate::export::Plan;
+
+/// One slot of a pool.
+pub(super) struct Slot {
+    /// What frames are made of.
+    pub(super) buffer: Arc<Buffer>,
+    place: Place,
+    uniforms: wgpu::Buffer,
+    kept: Mutex<Kept>,
+}
+
+/// Where the shader writes.
+enum Place {
+    /// Into the frame's own memory.
+    Shared(Shared),
+    /// Into the GPU's memory, from where it is copied into `staging`, and by the CPU into the frame.
+    Readback {
+        words: wgpu::Buffer,
+        staging: wgpu::Buffer,
+        layout: Layout,
+    },
+}
+
+/// Made when it is first asked for, and kept.
+#[derive(Default)]
+struct Kept {
+    texture: Option<wgpu::Texture>,
+    view: Option<wgpu::TextureView>,
+    /// For the source of the last frame: most pools have one for each slot.
+    group: Option<(wgpu::TextureView, wgpu::BindGroup)>,
+}
+
+/// What a slot is made with.
+pub(super) struct Makings<'a> {
+    pub(super) device: &'a wgpu::Device,
+    pub(super) queue: &'a wgpu::Queue,
+    pub(super) vulkan: Option<&'a dmaframe_vulkan::Gpu>,
+    pub(super) plan: &'a Plan,
+    pub(super) fourcc: Fourcc,
+    pub(super) size: Size,
+    pub(super) generation: u64,
+}
+
+impl Makings<'_> {
+    fn vulkan(&self) -> Result<&dmaframe_vulkan::Gpu, String> {
+        self.vulkan
+            .ok_or_else(|| "wgpu does not run on Vulkan here".to_owned())
+    }
+
+    fn slot(&self, buffer: Arc<Buffer>, place: Place, layout: &Layout, len: u64) -> Result<Slot, String> {
+        let params = self.plan.params(layout, len)?;
+        #[allow(
+            clippy::unnecessary_cast,
+            clippy::useless_conversion,
+            reason = "32 bits on some versions"
+        )]
+        let limit = u64::from(self.device.limits().max_storage_buffer_binding_size);
+        if len > limit {
+            return Err(format!(
+                "{len} bytes are past the device's max_storage_buffer_binding_size of {limit}"
+            ));
+        }
+        Ok(Slot {
+            buffer,
+            place,
+            uniforms: Writer::uniforms(self.device, self.queue, &params),
+            kept: Mutex::default(),
+        })
+    }
+
+    /// Memory of the driver's own.
+    pub(super) fn exported(&self) -> Result<Slot, String> {
+        let made = sys::exported(
+            self.device,
+            self.vulkan()?,
+            self.fourcc,
+            self.size,
+            self.generation,
+        );
+        let (shared, buffer) = made.map_err(|e| e.to_string())?;
+        let (layout, len) = (buffer.layout().clone(), shared.buffer.size());
+        self.slot(buffer, Place::Shared(shared), &layout, len)
+    }
+
+    /// A dma-buf from elsewhere.
+    pub(super) fn imported(&self, claim: &DeviceClaim) -> Result<Slot, String> {
+        let buffer = Arc::clone(claim.buffer());
+        // Before the import, which turns the buffer's CPU views into copies for good.
+        let len = buffer.objects().first().map_or(0, |object| object.size());
+        self.plan.params(buffer.layout(), len)?;
+        let shared = sys::imported(self.device, self.vulkan()?, claim).map_err(|e| e.to_string())?;
+        let (layout, len) = (buffer.layout().clone(), shared.buffer.size());
+        self.slot(buffer, Place::Shared(shared), &layout, len)
+    }
+
+    /// CPU memory that the result is copied into: `buffer`, or bytes of the pool's own.
+    pub(super) fn readback(&self, buffer: Option<Arc<Buffer>>) -> Result<Slot, String> {
+        let layout = self.plan.layout().map_err(|e| e.to_string())?;
+        let len = layout.object_len(0);
+        let buffer = match buffer {
+            Some(buffer) if !buffer.is_private() => {
+                return Err(
+                    "the slot's memory came from outside, so that the CPU does not write it".to_owned(),
+                );
+            }
+            Some(buffer) => buffer,
+            None => {
+                let bytes = usize::try_from(len).map_err(|e| e.to_string())?;
+                let made = Buffer::from_bytes(vec![0; bytes].into(), &layout).map_err(|e| e.to_string())?;
+                Arc::new(made.with_generation(self.generation))
+            }
+        };
+        let make = |label, usage| {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: len,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        let words = make(
+            "export words",
+            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+        );
+        let staging = make(
+            "export readback",
+            wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        );
+        let place = Place::Readback {
+            words,
+            staging,
+            layout: layout.clone(),
+        };
+        self.slot(buffer, place, &layout, len)
+    }
+}
+
+impl Slot {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The slot's own texture, to render into.
+    pub(super) fn texture(&self, device: &wgpu::Device, size: Size) -> wgpu::Texture {
+        let mut kept = self.kept();
+        let texture = kept.texture.get_or_insert_with(|| {
+            device.create_texture(&wgpu::TextureDescriptor {
+                label: Some("export target"),
+                size: wgpu::Extent3d {
+                    width: size.width,
+                    height: size.height,
+                    depth_or_array_layers: 1,
+                },
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: wgpu::TextureDimension::D2,
+                format: wgpu::TextureFormat::Rgba8Unorm,
+                usage: wgpu::TextureUsages::RENDER_ATTACHMENT
+                    | wgpu::TextureUsages::TEXTURE_BINDING
+                    | wgpu::TextureUsages::STORAGE_BINDING
+                    | wgpu::TextureUsages::COPY_DST,
+                view_formats: &[],
+            })
+        });
+        texture.clone()
+    }
+
+    /// A view of [`Self::texture`].
+    pub(super) fn view(&self, device: &wgpu::Device, size: Size) -> wgpu::TextureView {
+        let texture = self.texture(device, size);
+        let mut kept = self.kept();
+        let view = kept
+            .view
+            .get_or_insert_with(|| texture.create_view(&wgpu::TextureViewDescriptor::default()));
+        view.clone()
+    }
+
+    /// Records the writing of the slot.
+    pub(super) fn record(
+        &self,
+        device: &wgpu::Device,
+        writer: &Writer,
+        encoder: &mut wgpu::CommandEncoder,
+        source: &wgpu::TextureView,
+    ) {
+        let words = match &self.place {
+            Place::Shared(shared) => &shared.buffer,
+            Place::Readback { words, .. } => words,
+        };
+        let mut kept = self.kept();
+        if kept.group.as_ref().is_none_or(|(view, _)| view != source) {
+            let group = writer.bind(device, &self.uniforms, source, words);
+            kept.group = Some((source.clone(), group));
+        }
+        if let Some((_, group)) = &kept.group {
+            writer.record(encoder, group);
+        }
+        if let Place::Readback { words, staging, .. } = &self.place {
+            encoder.copy_buffer_to_buffer(words, 0, staging, 0, words.size());
+        }
+    }
+
+    /// Lets go of the source of the last frame, which may be somebody's large texture.
+    pub(super) fn forget_source(&self) {
+        let mut kept = self.kept();
+        let own = kept.view.clone();
+        kept.group = kept.group.take().filter(|(view, _)| Some(view) == own.as_ref());
+    }
+
+    /// Commands to submit behind those that write the slot.
+    pub(super) fn release(&self, gpu: &Gpu) -> Result<Option<wgpu::CommandBuffer>, Error> {
+        match &self.place {
+            Place::Shared(shared) => sys::release(gpu, shared),
+            Place::Readback { .. } => Ok(None),
+        }
+    }
+
+    /// What the CPU has to map when the work is done.
+    pub(super) fn staging(&self) -> Option<&wgpu::Buffer> {
+        match &self.place {
+            Place::Readback { staging, .. } => Some(staging),
+            Place::Shared(_) => None,
+        }
+    }
+
+    /// Copies the staging memory, which is mapped, into a frame of the slot; unmaps it.
+    pub(super) fn read_back(&self, frame: &mut Frame) -> Result<(), Error> {
+        let Place::Readback { staging, layout, .. } = &self.place else {
+            return Ok(());
+        };
+        let result = copy(staging, layout, frame);
+        staging.unmap();
+        result
+    }
+}
+
+fn copy(staging: &wgpu::Buffer, layout: &Layout, frame: &mut Frame) -> Result<(), Error> {
+    let mapped = version::mapped(staging).ok_or(Error::Lost)?;
+    let mut view = frame.map_write(dmaframe_core::Deadline::now())?;
+    for (index, plane) in layout.planes().iter().enumerate() {
+        let from = usize::try_from(plane.offset).unwrap_or(usize::MAX);
+        let rows = mapped.get(from..).unwrap_or(&[]).chunks(plane.stride as usize);
+        for (row, bytes) in (0..layout.rows(index)).zip(rows) {
+            view.write_row(index, row, bytes)?;
+        }
+    }
+    Ok(())
+}
