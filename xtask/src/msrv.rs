@@ -1,6 +1,5 @@
 //! `cargo xtask msrv`: the libraries with the oldest compiler they promise, Debian trixie's.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -49,7 +48,7 @@ pub(crate) fn main(args: &MsrvArgs) -> Result<i32> {
             .current_dir(&workspace),
     )
     .context("cannot fetch the dependencies")?;
-    let home = cargo_home()?;
+    let home = root::cargo_home()?;
     let target = cache::dir()?.join("msrv-target");
     std::fs::create_dir_all(&target)?;
     let cargo = |words: &str| format!("/usr/bin/cargo {words} --offline");
@@ -71,18 +70,12 @@ pub(crate) fn main(args: &MsrvArgs) -> Result<i32> {
             packages.join(" ")
         )));
     }
-    let status = root::enter(
+    let status = root::entering(
         &folder,
         &[workspace.clone(), home, target],
         &workspace,
         &script.join(" && "),
-    )?;
+    )
+    .status()?;
     Ok(status.code().unwrap_or(1))
-}
-
-fn cargo_home() -> Result<PathBuf> {
-    if let Some(home) = std::env::var_os("CARGO_HOME") {
-        return Ok(home.into());
-    }
-    Ok(PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cargo"))
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::cache::{self, Shelf};
 use crate::host::{self, Distro, Host, apt, mirror, packages};
@@ -207,14 +207,9 @@ fn finish(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command inside the root folder, with the given host folders bound into it at the same paths,
+/// A command inside the root folder, with the given host folders bound into it at the same paths,
 /// in a mount namespace of its own: nothing stays mounted whatever happens.
-pub(crate) fn enter(
-    root: &Path,
-    binds: &[PathBuf],
-    cwd: &Path,
-    script: &str,
-) -> Result<std::process::ExitStatus> {
+pub(crate) fn entering(root: &Path, binds: &[PathBuf], cwd: &Path, script: &str) -> Command {
     let mut lines = vec!["set -e".to_owned(), "mount --make-rprivate /".into()];
     // On /sys, under which nothing of the user can lie.
     // The folder in the cache is not to be changed by what runs in it: an overlay takes the writes where it can.
@@ -244,7 +239,15 @@ pub(crate) fn enter(
         .args(["--mount", "/bin/sh", "-c", &lines.join("\n")])
         .env("ROOT", root)
         .stdin(Stdio::null());
-    Ok(unshare.status()?)
+    unshare
+}
+
+/// Where cargo keeps what it downloads.
+pub(crate) fn cargo_home() -> Result<PathBuf> {
+    if let Some(home) = std::env::var_os("CARGO_HOME") {
+        return Ok(home.into());
+    }
+    Ok(PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cargo"))
 }
 
 /// For a POSIX shell.

@@ -5,13 +5,14 @@ mod tools;
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
+use crate::test::inside::Inside;
 use crate::test::{Tally, build};
 use crate::{cache, host};
 
@@ -141,14 +142,20 @@ impl Ci {
         let all = all.as_slice();
         match step {
             Step::Fmt => self.cargo(&[&["fmt", "--all", "--check"]]),
-            Step::Clippy => self.cargo(&[&["clippy", "--all-targets"], all, &["--", "-D", "warnings"]]),
+            Step::Clippy => {
+                let here = self.cargo(&[&["clippy", "--all-targets"], all, &["--", "-D", "warnings"]])?;
+                let (words, last) = (["clippy", "--all-targets"], ["--", "-D", "warnings"]);
+                self.and_inside(here, &selection, &[], &words, &last)
+            }
             Step::Test => self.test(),
             Step::Doc => {
                 let mut doc = self.command(&build::cargo());
                 doc.args(["doc", "--no-deps"])
                     .args(all)
                     .env("RUSTDOCFLAGS", "-D warnings");
-                status(&mut doc)
+                let here = status(&mut doc)?;
+                let flags = [("RUSTDOCFLAGS", "-D warnings")];
+                self.and_inside(here, &selection, &flags, &["doc", "--no-deps"], &[])
             }
             Step::Deny => self.deny(),
             Step::Package => self.package(&selection),
@@ -180,6 +187,39 @@ impl Ci {
         status(self.command(&build::cargo()).args(words.concat()))
     }
 
+    /// The same step for the packages that only the lab's root folder can build, after it went well on the host.
+    fn and_inside(
+        &self,
+        here: Verdict,
+        selection: &build::Selection,
+        set: &[(&str, &str)],
+        words: &[&str],
+        last: &[&str],
+    ) -> Result<Verdict> {
+        let packages = selection.inside();
+        if packages.is_empty() || !matches!(here, Verdict::Ok) {
+            return Ok(here);
+        }
+        let root = crate::root::ensure(true)?;
+        if root == Path::new("/") {
+            let lost = packages.join(", ");
+            return Ok(Verdict::Partly(format!(
+                "{lost}: this machine has not got what it links"
+            )));
+        }
+        let inside = Inside::new(&root, packages.to_vec())?;
+        let packages: Vec<_> = inside.packages().collect();
+        let words = [words, &["--all-features"], &packages, last].concat();
+        let line = format!("cargo {} (in the lab's root folder)", words.join(" "));
+        println!("$ {line}");
+        let status = inside.cargo(set, &words).status()?;
+        Ok(if status.success() {
+            Verdict::Ok
+        } else {
+            Verdict::Failed(format!("`{line}`: {status}"))
+        })
+    }
+
     fn itself(&self, words: &[&str]) -> Result<Verdict> {
         status(self.command(&crate::own_path().into()).args(words).arg("--yes"))
     }
@@ -196,7 +236,11 @@ impl Ci {
         let features = selection.features();
         let features: Vec<_> = features.iter().map(String::as_str).collect();
         let names: Vec<_> = names.flat_map(|name| ["--package", name]).collect();
-        self.cargo(&[&["package", "--allow-dirty"], names.as_slice(), &features])
+        let here = self.cargo(&[&["package", "--allow-dirty"], names.as_slice(), &features])?;
+        // With what they depend on in this workspace, which is in no registry yet.
+        let local = build::dependencies(&metadata, selection.inside());
+        let local: Vec<_> = local.iter().flat_map(|name| ["--package", name]).collect();
+        self.and_inside(here, selection, &[], &["package", "--allow-dirty"], &local)
     }
 
     fn test(&self) -> Result<Verdict> {

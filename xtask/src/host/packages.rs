@@ -16,6 +16,8 @@ pub(crate) enum Probe {
     Header(&'static str),
     /// A library that pkg-config knows.
     PkgConfig(&'static str),
+    /// The same, of at least this version.
+    PkgConfigLeast(&'static str, &'static str),
     /// libclang, where bindgen looks for it.
     Libclang,
 }
@@ -107,6 +109,22 @@ pub(crate) const PIPEWIRE: &[Need] = &[
     },
 ];
 
+/// To build `dmaframe-libcamera`.
+pub(crate) const LIBCAMERA: &[Need] = &[
+    PKG_CONFIG,
+    Need {
+        package: "libcamera-dev",
+        why: "dmaframe-libcamera links libcamera 0.4 or newer",
+        probe: Probe::PkgConfigLeast("libcamera", "0.4"),
+    },
+    Need {
+        package: "libclang-dev",
+        why: "the libcamera binding reads its headers with libclang",
+        probe: Probe::Libclang,
+    },
+    program("g++", "g++", "compiles the libcamera binding's C++ part"),
+];
+
 /// To fuzz: libFuzzer is C++.
 pub(crate) const CXX: Need = program("g++", "g++", "compiles libFuzzer");
 
@@ -117,13 +135,19 @@ impl Need {
             Probe::Program(name) => super::find_program(name).is_some(),
             Probe::Library(name) => compiles(&["-shared", "-x", "c", "/dev/null", &format!("-l{name}")]),
             Probe::Header(name) => compiles(&["-E", "-include", name, "-x", "c", "/dev/null"]),
-            Probe::PkgConfig(name) => Command::new("pkg-config")
-                .args(["--exists", name])
-                .status()
-                .is_ok_and(|s| s.success()),
+            Probe::PkgConfig(name) => pkg_config(&["--exists", name]),
+            Probe::PkgConfigLeast(name, least) => pkg_config(&["--atleast-version", least, name]),
             Probe::Libclang => std::env::var_os("LIBCLANG_PATH").is_some() || libclang_is_there(),
         }
     }
+}
+
+fn pkg_config(args: &[&str]) -> bool {
+    Command::new("pkg-config")
+        .args(args)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
 }
 
 /// Debian and Ubuntu keep each LLVM in a folder of its own.

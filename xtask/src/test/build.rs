@@ -17,6 +17,8 @@ struct Linked {
     packages: &'static [&'static str],
     /// What the host needs for it.
     needs: &'static [packages::Need],
+    /// Whether the packages are built in the lab's root folder ([`super::inside`]) where the host has not got it.
+    inside: bool,
 }
 
 const LINKED: &[Linked] = &[
@@ -24,21 +26,31 @@ const LINKED: &[Linked] = &[
         feature: "gbm",
         packages: &[],
         needs: &[packages::GBM],
+        inside: false,
     },
     Linked {
         feature: "rivals",
         packages: &[],
         needs: &[packages::XKBCOMMON],
+        inside: false,
     },
     Linked {
         feature: "gstreamer",
         packages: &["dmaframe-gstreamer"],
         needs: packages::GSTREAMER,
+        inside: false,
     },
     Linked {
         feature: "pipewire",
         packages: &["dmaframe-pipewire"],
         needs: packages::PIPEWIRE,
+        inside: false,
+    },
+    Linked {
+        feature: "libcamera",
+        packages: &["dmaframe-libcamera"],
+        needs: packages::LIBCAMERA,
+        inside: true,
     },
 ];
 
@@ -47,6 +59,8 @@ const LINKED: &[Linked] = &[
 pub(crate) struct Selection {
     /// Packages left out.
     excluded: Vec<String>,
+    /// Those of them that the lab's root folder can build.
+    inside: Vec<String>,
     /// `package/feature` of all others, where some feature had to be left out.
     features: Option<Vec<String>>,
 }
@@ -70,7 +84,23 @@ impl Selection {
         words
     }
 
-    /// Whether a package is built at all.
+    /// Packages that only the lab's root folder can build.
+    pub(crate) fn inside(&self) -> &[String] {
+        &self.inside
+    }
+
+    /// The same for tests in a lab whose root is a folder: they link the folder's libraries, whatever the host has.
+    pub(crate) fn for_folder(mut self) -> Result<Self> {
+        let metadata = metadata()?;
+        let there = |name: &&&str| list(&metadata["packages"]).any(|p| text(p, "name") == **name);
+        let linked = LINKED.iter().filter(|l| l.inside).flat_map(|l| l.packages);
+        self.inside = linked.filter(there).map(|&name| name.to_owned()).collect();
+        self.excluded.retain(|p| !self.inside.contains(p));
+        self.excluded.extend_from_slice(&self.inside);
+        Ok(self)
+    }
+
+    /// Whether a package is built on the host.
     pub(crate) fn has(&self, package: &str) -> bool {
         !self.excluded.iter().any(|p| p == package)
     }
@@ -86,6 +116,8 @@ pub(crate) struct TestBinary {
     pub(crate) env: Vec<(String, OsString)>,
     /// Whether libtest is in it; other harnesses do not know its options.
     pub(crate) harness: bool,
+    /// Whether its package wants udevd in the guest: `[package.metadata.lab] udev = true`.
+    pub(crate) udev: bool,
 }
 
 /// The cargo that runs us.
@@ -97,6 +129,11 @@ pub(crate) fn cargo() -> OsString {
 pub(crate) fn workspace() -> Result<PathBuf> {
     let here = std::env::current_dir()?;
     crate::guest::workspace(&here).with_context(|| format!("{} lies in no cargo workspace", here.display()))
+}
+
+/// Where cargo puts what it builds here.
+pub(crate) fn target() -> Result<PathBuf> {
+    Ok(PathBuf::from(text(&metadata()?, "target_directory")))
 }
 
 /// `cargo metadata` of the workspace's own packages.
@@ -119,6 +156,26 @@ pub(crate) fn libraries() -> Result<Vec<String>> {
     Ok(packages.map(|package| text(package, "name").to_owned()).collect())
 }
 
+/// The workspace's packages that these depend on, directly or not (dependencies of tests aside).
+pub(crate) fn dependencies(metadata: &Value, packages: &[String]) -> Vec<String> {
+    let mut found: Vec<String> = packages.to_vec();
+    let mut next = 0;
+    while let Some(name) = found.get(next).cloned() {
+        next += 1;
+        let package = list(&metadata["packages"]).find(|p| text(p, "name") == name);
+        let local = package
+            .into_iter()
+            .flat_map(|p| list(&p["dependencies"]))
+            .filter(|d| d["path"].is_string() && d["kind"] != "dev");
+        for name in local.map(|d| text(d, "name").to_owned()) {
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+    }
+    found.split_off(packages.len())
+}
+
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
@@ -136,9 +193,15 @@ pub(crate) fn selection(yes: bool) -> Result<Selection> {
             p["features"].get(linked.feature).is_some() || linked.packages.contains(&text(p, "name"))
         })
     };
-    let (mut features, mut excluded) = (Vec::new(), Vec::new());
+    let (mut features, mut excluded, mut inside) = (Vec::new(), Vec::new(), Vec::new());
     for linked in LINKED.iter().filter(|l| used(l)) {
         let missing: Vec<_> = linked.needs.iter().filter(|n| !n.met()).copied().collect();
+        if linked.inside && !missing.is_empty() {
+            features.push(linked.feature);
+            excluded.extend(linked.packages.iter().map(|&p| p.to_owned()));
+            inside.extend(linked.packages.iter().map(|&p| p.to_owned()));
+            continue;
+        }
         // Root (a container, CI) installs; a user is not made to.
         if missing.is_empty() || (host::is_root() && packages::require(&missing, yes).is_ok()) {
             continue;
@@ -171,6 +234,7 @@ pub(crate) fn selection(yes: bool) -> Result<Selection> {
     }
     Ok(Selection {
         excluded,
+        inside,
         features: Some(all),
     })
 }
@@ -181,7 +245,10 @@ pub(crate) fn test_binaries(
     packages: &[String],
     release: bool,
 ) -> Result<Vec<TestBinary>> {
-    let metadata = metadata()?;
+    let here = |package: &&String| selection.has(package);
+    if !packages.is_empty() && !packages.iter().any(|p| here(&p)) {
+        return Ok(Vec::new());
+    }
     let mut command = Command::new(cargo());
     command
         .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
@@ -190,7 +257,7 @@ pub(crate) fn test_binaries(
         } else {
             selection.features()
         });
-    packages.iter().for_each(|p| {
+    packages.iter().filter(here).for_each(|p| {
         command.args(["--package", p]);
     });
     if release {
@@ -204,7 +271,13 @@ pub(crate) fn test_binaries(
     if !out.status.success() {
         bail!("the tests do not compile (above)");
     }
-    let messages: Vec<Value> = String::from_utf8_lossy(&out.stdout)
+    binaries_of(&String::from_utf8_lossy(&out.stdout))
+}
+
+/// The test binaries that cargo's messages tell of.
+pub(crate) fn binaries_of(messages: &str) -> Result<Vec<TestBinary>> {
+    let metadata = metadata()?;
+    let messages: Vec<Value> = messages
         .lines()
         .filter_map(|l| serde_json::from_str(l).ok())
         .collect();
@@ -262,6 +335,7 @@ fn binary(package: &Value, target: &Value, path: &str, id: &str, messages: &[Val
         name: format!("{} {kind} {name}", text(package, "name")),
         path: path.into(),
         harness: !source.contains("harness = false"),
+        udev: package["metadata"]["lab"]["udev"] == true,
         dir,
         env,
     }

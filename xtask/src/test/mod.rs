@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test of the workspace, in the lab, with nothing to set up before.
 
 pub(crate) mod build;
+pub(crate) mod inside;
 mod libtest;
 mod order;
 
@@ -80,7 +81,7 @@ fn pass_signals_on() {
 pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     crate::signals::watch()?;
     std::thread::spawn(pass_signals_on);
-    let selection = build::selection(args.yes)?;
+    let mut selection = build::selection(args.yes)?;
     // The lab first: should it need to ask something, it asks at once.
     let lab = if args.host {
         None
@@ -92,7 +93,27 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     {
         eprintln!("note: {advice}");
     }
+    let folder = lab
+        .as_ref()
+        .map(|lab| &lab.root)
+        .filter(|root| *root != Path::new("/"));
+    let inside = match folder {
+        Some(root) => {
+            selection = selection.for_folder()?;
+            let packages = asked(args, selection.inside());
+            let wanted = !packages.is_empty();
+            wanted.then(|| inside::Inside::new(root, packages)).transpose()?
+        }
+        None => None,
+    };
+    if folder.is_none() && !selection.inside().is_empty() {
+        let lost = selection.inside().join(", ");
+        eprintln!("LEFT OUT: {lost}: this machine has not got what it links");
+    }
     let mut binaries = build::test_binaries(&selection, &args.packages, args.release)?;
+    if let Some(inside) = &inside {
+        binaries.extend(inside.test_binaries(args.release)?);
+    }
     let durations = order::Durations::load();
     durations.sort(&mut binaries);
     let place = if lab.is_some() {
@@ -145,6 +166,9 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     }
     if !args.no_doc {
         outcomes.push(doctests(args, &selection)?);
+        if let Some(inside) = inside {
+            outcomes.push(doctests_inside(args, &inside)?);
+        }
     }
     Ok(report(&outcomes))
 }
@@ -170,6 +194,9 @@ fn one(args: &TestArgs, binary: &build::TestBinary, slot: usize, skips: &Path) -
             "--variant",
             variant,
         ]);
+        if binary.udev {
+            command.arg("--udev");
+        }
         command
             .arg("--bind")
             .arg(skips.parent().context("a file in a folder")?)
@@ -248,6 +275,27 @@ fn doctests(args: &TestArgs, selection: &build::Selection) -> Result<Outcome> {
     }
     command.arg("--").args(&args.filters).args(&args.args);
     run(command, "examples in the documentation (on this machine)")
+}
+
+/// The same, compiled in the root folder.
+fn doctests_inside(args: &TestArgs, inside: &inside::Inside) -> Result<Outcome> {
+    let mut words = vec!["test", "--doc", "--no-fail-fast", "--all-features"];
+    words.extend(inside.packages());
+    if args.release {
+        words.push("--release");
+    }
+    words.push("--");
+    words.extend(args.filters.iter().chain(&args.args).map(String::as_str));
+    run(
+        inside.cargo(&[], &words),
+        "examples in the documentation (in the lab's root folder)",
+    )
+}
+
+/// Those of `packages` that the command line asks for.
+fn asked(args: &TestArgs, packages: &[String]) -> Vec<String> {
+    let asked = |p: &&String| args.packages.is_empty() || args.packages.contains(p);
+    packages.iter().filter(asked).cloned().collect()
 }
 
 fn report(outcomes: &[Outcome]) -> i32 {

@@ -1,0 +1,104 @@
+//! Packages whose system library is newer than many hosts': compiled in the lab's root folder, by the host's own
+//! toolchain, against the folder's libraries. What comes out runs where those libraries are: in the lab.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::build::{self, TestBinary};
+use crate::root;
+use crate::steps::output;
+
+/// Packages and the root folder to build them in.
+#[derive(Debug, Clone)]
+pub(crate) struct Inside {
+    packages: Vec<String>,
+    root: PathBuf,
+    workspace: PathBuf,
+    /// The toolchain's own folder: rustup's programs choose one by what is not in the folder.
+    sysroot: PathBuf,
+    home: PathBuf,
+    /// Its own: what the host compiled links the host's C library.
+    target: PathBuf,
+}
+
+impl Inside {
+    /// For building `packages` in `root`.
+    pub(crate) fn new(root: &Path, packages: Vec<String>) -> Result<Self> {
+        let workspace = build::workspace()?;
+        let rustc = output(
+            Command::new("rustc")
+                .args(["--print", "sysroot"])
+                .current_dir(&workspace),
+        )?;
+        let sysroot = PathBuf::from(rustc.trim());
+        if sysroot.starts_with("/usr") && !sysroot.starts_with("/usr/local") {
+            bail!(
+                "the compiler in {} is the system's own and cannot be taken into the lab's root folder: use rustup's",
+                sysroot.display()
+            );
+        }
+        let target = build::target()?.join("inside");
+        std::fs::create_dir_all(&target)?;
+        // Everything is downloaded by the host's cargo, which knows the machine's registry; inside there is no network.
+        output(Command::new(build::cargo()).arg("fetch").current_dir(&workspace))
+            .context("cannot fetch the dependencies")?;
+        Ok(Self {
+            packages,
+            root: root.to_owned(),
+            workspace,
+            sysroot,
+            home: root::cargo_home()?,
+            target,
+        })
+    }
+
+    /// A cargo command inside; `set` are variables for it.
+    pub(crate) fn cargo(&self, set: &[(&str, &str)], words: &[impl AsRef<str>]) -> Command {
+        let quoted = |path: &Path| root::quote(path);
+        let mut script = vec![
+            format!(
+                "export PATH={}/bin:/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8",
+                quoted(&self.sysroot)
+            ),
+            format!(
+                "export CARGO_HOME={} CARGO_TARGET_DIR={}",
+                quoted(&self.home),
+                quoted(&self.target)
+            ),
+            "unset CARGO RUSTC RUSTC_WRAPPER RUSTFLAGS RUSTDOCFLAGS RUSTUP_TOOLCHAIN CARGO_BUILD_TARGET LD_LIBRARY_PATH".into(),
+        ];
+        for (name, value) in set {
+            script.push(format!("export {name}={}", quoted(Path::new(value))));
+        }
+        let words: Vec<_> = words
+            .iter()
+            .map(|word| quoted(Path::new(word.as_ref())))
+            .collect();
+        script.push(format!("exec cargo --offline {}", words.join(" ")));
+        let binds = [&self.workspace, &self.home, &self.target, &self.sysroot].map(PathBuf::clone);
+        root::entering(&self.root, &binds, &self.workspace, &script.join(" && "))
+    }
+
+    /// The packages, for cargo's command line.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = &str> {
+        self.packages.iter().flat_map(|name| ["--package", name])
+    }
+
+    /// Compiles the tests, with every feature.
+    pub(crate) fn test_binaries(&self, release: bool) -> Result<Vec<TestBinary>> {
+        eprintln!("Compiling {} in the lab's root folder", self.packages.join(", "));
+        let mut words = vec!["test", "--no-run", "--message-format=json-render-diagnostics"];
+        words.push("--all-features");
+        words.extend(self.packages());
+        if release {
+            words.push("--release");
+        }
+        let out = self.cargo(&[], &words).stderr(Stdio::inherit()).output()?;
+        if !out.status.success() {
+            bail!("the tests do not compile in the lab's root folder (above)");
+        }
+        build::binaries_of(&String::from_utf8_lossy(&out.stdout))
+    }
+}
