@@ -15,6 +15,7 @@ mod report;
 mod submission;
 pub mod sync;
 mod sys;
+mod threads;
 mod upload;
 mod validation;
 

@@ -10,11 +10,13 @@ use crate::error::{Error, Route};
 use crate::gpu::Gpu;
 use crate::import::{BufferImport, BufferPlane};
 use crate::sys::host::MappedBuffer;
+use crate::threads;
 
 /// A ring of staging buffers that frames are copied into, kept from frame to frame: nothing is allocated for a frame.
 ///
 /// Each buffer is host-visible and holds the picture tightly packed. A GPU can read it in shaders as it is, or copy it
-/// on. Every frame costs a CPU copy, which is what the other routes avoid.
+/// on. Every frame costs a CPU copy, which is what the other routes avoid;
+/// up to four threads share the copy of a large one.
 #[derive(Debug)]
 pub struct Upload {
     gpu: Gpu,
@@ -77,7 +79,7 @@ impl Upload {
             }
         };
         let slot = &mut slots[index];
-        view.copy_tight(slot.bytes()?)?;
+        threads::copy_tight(&view, slot.bytes()?)?;
         Ok(Arc::clone(slot.import()))
     }
 
