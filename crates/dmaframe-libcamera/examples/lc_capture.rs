@@ -1,0 +1,78 @@
+//! Captures from a camera and says what each frame cost:
+//! `lc_capture [ID] [FRAMES] [WIDTHxHEIGHT] [raw]`.
+
+use std::time::{Duration, Instant};
+
+use dmaframe_core::Size;
+use dmaframe_core::report::PathReport;
+use dmaframe_libcamera::{CameraMetadata, Cameras, Capture, Role, StreamRequest};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut words = std::env::args().skip(1).peekable();
+    let wanted = words.next().unwrap_or_default();
+    let count: u64 = words.next().map_or(Ok(100), |word| word.parse())?;
+    let cameras = Cameras::new()?;
+    println!("libcamera {}", cameras.version());
+    for camera in cameras.list() {
+        println!("{} ({:?}, {:?})", camera.id, camera.model, camera.location);
+    }
+    let listed = cameras
+        .list()
+        .into_iter()
+        .find(|camera| camera.id.contains(&wanted));
+    let camera = cameras.open(&listed.ok_or("no such camera")?.id)?;
+
+    let mut viewfinder = StreamRequest::new(Role::ViewFinder);
+    let mut raw = false;
+    for word in words {
+        match word.split_once('x') {
+            Some((width, height)) => viewfinder = viewfinder.size(Size::new(width.parse()?, height.parse()?)),
+            None => raw = word == "raw",
+        }
+    }
+    let mut builder = Capture::builder(camera).stream(viewfinder);
+    if raw {
+        builder = builder.stream(StreamRequest::new(Role::Raw));
+    }
+    let configured = builder.configure()?;
+    for format in configured.formats() {
+        println!(
+            "{}: {} {}, stride {}, {} buffers, {:?}",
+            format.role, format.format, format.size, format.stride, format.buffers, format.color
+        );
+    }
+    let mut capture = configured.start()?;
+
+    let report = PathReport::new();
+    capture.hop(0).into_iter().for_each(|hop| report.add(hop.clone()));
+    let consumer = report.hop("another thread");
+    let (send, receive) = std::sync::mpsc::sync_channel::<dmaframe_core::Frame>(1);
+    let thread = std::thread::spawn(move || receive.into_iter().for_each(|_| consumer.zero_copy()));
+    let start = Instant::now();
+    for number in 0..count {
+        let Some(completed) = capture.next(Duration::from_secs(5))? else {
+            return Err("no picture for 5 s".into());
+        };
+        let Some(frame) = completed.into_frame() else {
+            continue;
+        };
+        if number == 0 {
+            println!("{frame:?}");
+            println!("{:?}", frame.meta());
+            println!("{:?}", frame.meta().extensions.get::<CameraMetadata>());
+        }
+        send.send(frame)?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    drop(send);
+    thread.join().map_err(|_| "the consumer panicked")?;
+    println!(
+        "{count} frames in {seconds:.2} s, {:.1} a second",
+        count as f64 / seconds
+    );
+    for index in 0..capture.formats().len() {
+        println!("{:?}", capture.stats(index));
+    }
+    println!("{report}");
+    Ok(())
+}

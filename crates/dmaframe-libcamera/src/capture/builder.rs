@@ -1,0 +1,385 @@
+//! Choices before a stream starts.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use dmaframe_core::{Budget, Buffer, DeviceClaim, FrameMeta, Orientation, Starvation};
+use libcamera::camera::CameraConfigurationStatus;
+use libcamera::control::Control;
+use libcamera::control_value::ControlValue;
+use libcamera::framebuffer_allocator::FrameBufferAllocator;
+use libcamera::stream::StreamRole;
+use rustix::event::epoll;
+
+use super::stream::Stream;
+use super::{Capture, ReleaseFences};
+use crate::camera::Camera;
+use crate::color;
+use crate::error::Error;
+use crate::format::{PixelFormat, Role, StreamFormat, StreamRequest};
+use crate::sys::{self, FrameMemory};
+
+/// Which streams to capture; made by [`Capture::builder`].
+#[derive(Debug)]
+#[must_use = "nothing is captured before `start`"]
+pub struct CaptureBuilder {
+    camera: Camera,
+    requests: Vec<StreamRequest>,
+}
+
+/// Buffers by default: two for the camera to fill, four for consumers.
+const BUFFERS: u32 = 6;
+
+impl CaptureBuilder {
+    pub(super) fn new(camera: Camera) -> Self {
+        Self {
+            camera,
+            requests: Vec::new(),
+        }
+    }
+
+    /// Adds a stream. All streams are filled together, from one exposure where the camera can: the order of the calls is
+    /// the order of the streams' indices.
+    pub fn stream(mut self, request: StreamRequest) -> Self {
+        self.requests.push(request);
+        self
+    }
+
+    /// Configures the camera, without buffers yet: for callers who want to see the formats first, or to bring buffers.
+    ///
+    /// # Errors
+    /// [`Error::Roles`], [`Error::FormatRefused`], [`Error::UnmappedFormat`], [`Error::Unplugged`], [`Error::Call`]. The
+    /// camera is released with the error.
+    pub fn configure(self) -> Result<Configured, Error> {
+        let Self { mut camera, requests } = self;
+        let id = camera.id().to_owned();
+        let asked: Vec<Role> = requests.iter().map(|request| request.role).collect();
+        let refused = |reason| Error::Roles {
+            camera: id.clone(),
+            asked: asked.clone(),
+            reason,
+        };
+        if requests.is_empty() {
+            return Err(refused("none was asked for"));
+        }
+        let roles: Vec<StreamRole> = asked.iter().map(|role| (*role).into()).collect();
+        let config = camera.active.generate_configuration(&roles);
+        let mut config = config.ok_or_else(|| refused("it has none for these roles, or not together"))?;
+        if config.len() != requests.len() {
+            return Err(refused("libcamera proposed fewer streams"));
+        }
+        for (index, request) in requests.iter().enumerate() {
+            let Some(mut stream) = config.get_mut(index) else {
+                continue;
+            };
+            if let Some(size) = request.size {
+                stream.set_size(libcamera::geometry::Size::new(size.width, size.height));
+            }
+            if let Some(format) = request.format {
+                stream.set_pixel_format(format.to_libcamera());
+            }
+            stream.set_buffer_count(request.buffers.unwrap_or(BUFFERS));
+        }
+        if matches!(config.validate(), CameraConfigurationStatus::Invalid) {
+            return Err(refused("libcamera found no valid configuration near it"));
+        }
+        if config.len() != requests.len() {
+            return Err(refused("it has fewer streams"));
+        }
+        let mut formats = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            formats.push(format_of(&id, &config, index, request)?);
+        }
+        camera
+            .active
+            .configure(&mut config)
+            .map_err(Error::call(&id, "Camera::configure"))?;
+        let streams: Vec<_> = (0..config.len())
+            .filter_map(|index| config.get(index).and_then(|stream| stream.stream()))
+            .collect();
+        if streams.len() != requests.len() {
+            return Err(refused("libcamera configured a stream without a handle"));
+        }
+        let orientation = Camera::orientation_of(&config);
+        Ok(Configured {
+            camera,
+            streams: streams.into_iter().zip(formats).collect(),
+            imports: requests.iter().map(|_| None).collect(),
+            orientation,
+            budget: Budget::default(),
+            fences: ReleaseFences::default(),
+            controls: Vec::new(),
+        })
+    }
+
+    /// [`CaptureBuilder::configure`] and [`Configured::start`] with all defaults.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn start(self) -> Result<Capture, Error> {
+        self.configure()?.start()
+    }
+}
+
+fn format_of(
+    camera: &str,
+    config: &libcamera::camera::CameraConfiguration,
+    index: usize,
+    request: &StreamRequest,
+) -> Result<StreamFormat, Error> {
+    let Some(stream) = config.get(index) else {
+        return Err(Error::OutOfRange {
+            camera: camera.to_owned(),
+            what: "stream",
+            found: index,
+            limit: config.len(),
+        });
+    };
+    let format = PixelFormat::from_libcamera(stream.get_pixel_format());
+    if let Some(asked) = request.format.filter(|asked| *asked != format) {
+        return Err(Error::FormatRefused {
+            camera: camera.to_owned(),
+            stream: index,
+            asked,
+            offered: format,
+        });
+    }
+    let frame = format.frame().map(|(fourcc, _)| fourcc);
+    if frame.is_none() && format.codec().is_none() {
+        return Err(Error::UnmappedFormat {
+            camera: camera.to_owned(),
+            stream: index,
+            format,
+        });
+    }
+    let size = stream.get_size();
+    Ok(StreamFormat {
+        role: request.role,
+        format,
+        size: dmaframe_core::Size::new(size.width, size.height),
+        stride: stream.get_stride(),
+        frame_size: stream.get_frame_size(),
+        buffers: stream.get_buffer_count(),
+        color: color::resolve(stream.get_color_space(), frame),
+    })
+}
+
+/// A configured camera, to be given buffers and started.
+#[derive(Debug)]
+#[must_use = "nothing is captured before `start`"]
+pub struct Configured {
+    camera: Camera,
+    streams: Vec<(libcamera::stream::Stream, StreamFormat)>,
+    imports: Vec<Option<Vec<Arc<Buffer>>>>,
+    orientation: Orientation,
+    budget: Budget,
+    fences: ReleaseFences,
+    controls: Vec<(u32, ControlValue)>,
+}
+
+impl Configured {
+    /// The streams' formats, in the order they were asked for.
+    pub fn formats(&self) -> impl ExactSizeIterator<Item = &StreamFormat> {
+        self.streams.iter().map(|(_, format)| format)
+    }
+
+    /// The camera.
+    #[must_use]
+    pub fn camera(&self) -> &Camera {
+        &self.camera
+    }
+
+    /// The caller's dma-bufs for the camera to write stream `stream` into, instead of libcamera's own.
+    ///
+    /// Each must have the stream's layout ([`StreamFormat::layout`]) in one object. The capture keeps a handle of each
+    /// for as long as it lives, and claims it while the camera has it; one that is in somebody's frame is not queued.
+    /// CPU views of the frames are slices for private buffers, as pools make them; any other buffer counts as lent
+    /// ([`Object::lend`](dmaframe_core::Object::lend)) and its views copy rows out. As many as the stream was configured
+    /// for are used at most.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for a stream there is not or no buffers; [`Error::BufferLayout`]. The camera is released with
+    /// the error.
+    pub fn import(
+        mut self,
+        stream: usize,
+        buffers: impl IntoIterator<Item = Arc<Buffer>>,
+    ) -> Result<Self, Error> {
+        let out_of_range = |what, found, limit| Error::OutOfRange {
+            camera: self.camera.id().to_owned(),
+            what,
+            found,
+            limit,
+        };
+        let Some((_, format)) = self.streams.get(stream) else {
+            return Err(out_of_range("stream", stream, self.streams.len()));
+        };
+        let limit = usize::try_from(format.buffers).unwrap_or(usize::MAX);
+        let buffers: Vec<_> = buffers.into_iter().take(limit).collect();
+        if buffers.is_empty() {
+            return Err(out_of_range("buffers to import", 0, limit));
+        }
+        for (index, buffer) in buffers.iter().enumerate() {
+            fits(format, buffer).map_err(|reason| Error::BufferLayout {
+                camera: self.camera.id().to_owned(),
+                stream,
+                buffer: index,
+                reason,
+            })?;
+        }
+        self.imports[stream] = Some(buffers);
+        Ok(self)
+    }
+
+    /// How many buffers of each stream stay with the camera, and what consumers get when they hold all others. By default
+    /// two, and copies.
+    pub fn budget(mut self, min_free: usize, policy: Starvation) -> Self {
+        self.budget = Budget { min_free, policy };
+        self
+    }
+
+    /// Who waits for consumers' release fences. By default this crate.
+    pub fn release_fences(mut self, fences: ReleaseFences) -> Self {
+        self.fences = fences;
+        self
+    }
+
+    /// Sets a control from the first picture on.
+    ///
+    /// # Errors
+    /// [`Error::NoControl`]; the camera is released with the error.
+    pub fn control<C: Control>(mut self, control: C) -> Result<Self, Error> {
+        super::check_control::<C>(&self.camera)?;
+        self.controls.retain(|(id, _)| *id != C::ID);
+        self.controls.push((C::ID, control.into()));
+        Ok(self)
+    }
+
+    /// Gets the buffers and starts the streams.
+    ///
+    /// # Errors
+    /// [`Error::Layout`], [`Error::Core`], [`Error::Call`], [`Error::Unplugged`]. The camera is released with the error.
+    pub fn start(self) -> Result<Capture, Error> {
+        let Self {
+            camera,
+            streams,
+            imports,
+            orientation,
+            budget,
+            fences,
+            controls,
+        } = self;
+        let id = camera.id().to_owned();
+        let watcher = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(|errno| Error::from_errno(&id, "epoll_create1", errno))?;
+        let mut allocator = FrameBufferAllocator::new(&camera.active);
+        let mut made = Vec::new();
+        for (index, ((handle, format), import)) in streams.into_iter().zip(imports).enumerate() {
+            let memories: Vec<FrameMemory> = match &import {
+                None => allocator
+                    .alloc(&handle)
+                    .map_err(Error::call(&id, "FrameBufferAllocator::allocate"))?
+                    .into_iter()
+                    .map(|buffer| FrameMemory::Allocated(buffer, camera.active.manager()))
+                    .collect(),
+                Some(buffers) => buffers
+                    .iter()
+                    .map(|buffer| import_one(&id, &format, buffer))
+                    .collect::<Result<_, _>>()?,
+            };
+            if memories.is_empty() {
+                return Err(Error::OutOfRange {
+                    camera: id,
+                    what: "buffers of a stream",
+                    found: 0,
+                    limit: usize::try_from(format.buffers).unwrap_or(usize::MAX),
+                });
+            }
+            made.push(Stream::new(
+                &id,
+                index,
+                handle,
+                format,
+                memories,
+                import.as_deref(),
+                (budget, fences),
+                &watcher,
+            )?);
+        }
+        let mut meta = FrameMeta::default();
+        meta.orientation = orientation;
+        let mut capture = Capture::new(camera, made, watcher, meta)?;
+        capture.controls = controls;
+        capture.start()?;
+        Ok(capture)
+    }
+}
+
+/// Whether the camera can be told to write the picture where the buffer has it.
+fn fits(format: &StreamFormat, buffer: &Buffer) -> Result<(), String> {
+    if !buffer.is_dmabuf() {
+        return Err("it is no dma-buf".to_owned());
+    }
+    if buffer.objects().len() != 1 {
+        return Err(format!(
+            "{} memory objects, the camera writes one",
+            buffer.objects().len()
+        ));
+    }
+    let wanted = format.layout().map_err(|error| error.to_string())?;
+    let found = buffer.layout();
+    if (found.fourcc(), found.modifier(), found.size()) != (wanted.fourcc(), wanted.modifier(), wanted.size())
+    {
+        return Err(format!(
+            "{} {} {}, the camera writes {} {} {}",
+            found.fourcc(),
+            found.size(),
+            found.modifier(),
+            wanted.fourcc(),
+            wanted.size(),
+            wanted.modifier()
+        ));
+    }
+    if found.planes() != wanted.planes() {
+        return Err(format!(
+            "planes {:?}, the camera writes {:?}",
+            found.planes(),
+            wanted.planes()
+        ));
+    }
+    let (size, needed) = (buffer.objects()[0].size(), u64::from(format.frame_size));
+    if size < needed {
+        return Err(format!("{size} bytes, the camera writes {needed}"));
+    }
+    Ok(())
+}
+
+/// libcamera's frame buffer of one of the caller's, a plane for each of the format's. What lies behind the last plane
+/// (padding that the device writes) belongs to that one.
+fn import_one(camera: &str, format: &StreamFormat, buffer: &Arc<Buffer>) -> Result<FrameMemory, Error> {
+    let claim: DeviceClaim = buffer.claim_for_device().map_err(Error::core(camera))?;
+    let layout = buffer.layout();
+    let end = layout.object_len(0).max(u64::from(format.frame_size));
+    let too_long = || Error::Core {
+        camera: camera.to_owned(),
+        error: dmaframe_core::Error::OutOfRange {
+            what: "byte of an imported buffer",
+            index: usize::try_from(end).unwrap_or(usize::MAX),
+            limit: u32::MAX as usize,
+        },
+    };
+    let mut planes: Vec<(BorrowedFd<'_>, u32, u32)> = Vec::new();
+    for (index, plane) in layout.planes().iter().enumerate() {
+        let fd = sys::import_fd(&claim, plane.object).map_err(Error::core(camera))?;
+        let next = layout.planes().get(index + 1).map_or(end, |next| next.offset);
+        let (Ok(offset), Ok(len)) = (
+            u32::try_from(plane.offset),
+            u32::try_from(next.saturating_sub(plane.offset)),
+        ) else {
+            return Err(too_long());
+        };
+        planes.push((fd, offset, len));
+    }
+    sys::import(&planes)
+        .map_err(|error| Error::from_errno(camera, "FrameBuffer", crate::error::errno_of(&error)))
+}

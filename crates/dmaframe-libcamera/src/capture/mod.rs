@@ -1,0 +1,591 @@
+//! The streams: buffers out of libcamera, frames to consumers, buffers back.
+//!
+//! A buffer goes round: `Home` -> in a request, `Camera` -> the request completes on libcamera's thread and goes into the
+//! [`Inbox`] -> frame (`Out`) -> the lease runs on whichever thread drops the last clone and puts the slot number into the
+//! [`ReturnQueue`](dmaframe_core::ReturnQueue) -> the thread that owns the [`Capture`] takes it out at its next call ->
+//! into the next request that is free, at once, or (`Fenced`) when the consumers' release fence has signalled.
+//!
+//! Requests and buffers are not tied to each other: a request is put together from a free buffer of each stream, so that a
+//! consumer who keeps a raw picture does not keep a viewfinder's buffer as well.
+
+mod builder;
+mod inbox;
+mod layout;
+mod stats;
+mod stream;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dmaframe_core::report::Hop;
+use dmaframe_core::{Bitstream, Deadline, Fence, Frame, FrameMeta};
+use libcamera::control::{Control, ControlList};
+use libcamera::control_value::ControlValue;
+use libcamera::request::{Request, RequestStatus, ReuseFlag};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
+use rustix::io::Errno;
+
+pub use builder::{CaptureBuilder, Configured};
+pub use stats::Stats;
+
+use crate::camera::Camera;
+use crate::error::Error;
+use crate::format::StreamFormat;
+use crate::metadata::{CameraMetadata, Names};
+use crate::sys::{Active, Handle};
+use inbox::Inbox;
+use stream::Stream;
+
+/// What came out of a stream.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Captured {
+    /// A picture.
+    Frame(Frame),
+    /// An encoded access unit (MJPG).
+    Bitstream(Bitstream),
+}
+
+impl Captured {
+    /// The frame, if it is one.
+    #[must_use]
+    pub fn into_frame(self) -> Option<Frame> {
+        match self {
+            Self::Frame(frame) => Some(frame),
+            Self::Bitstream(_) => None,
+        }
+    }
+
+    /// The access unit, if it is one.
+    #[must_use]
+    pub fn into_bitstream(self) -> Option<Bitstream> {
+        match self {
+            Self::Frame(_) => None,
+            Self::Bitstream(unit) => Some(unit),
+        }
+    }
+
+    /// Timestamp, sequence, colour and so on.
+    #[must_use]
+    pub fn meta(&self) -> &FrameMeta {
+        match self {
+            Self::Frame(frame) => frame.meta(),
+            Self::Bitstream(unit) => unit.meta(),
+        }
+    }
+}
+
+/// A completed request: what one exposure gave.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    pictures: Vec<Option<Captured>>,
+    metadata: dmaframe_core::Extensions,
+}
+
+impl Completed {
+    /// The picture of stream `index`, taken out; `None` when it was damaged or dropped, and for a stream there is not.
+    #[must_use]
+    pub fn take(&mut self, index: usize) -> Option<Captured> {
+        self.pictures.get_mut(index)?.take()
+    }
+
+    /// The same for a frame.
+    #[must_use]
+    pub fn take_frame(&mut self, index: usize) -> Option<Frame> {
+        self.take(index)?.into_frame()
+    }
+
+    /// The frame of the first stream.
+    #[must_use]
+    pub fn into_frame(mut self) -> Option<Frame> {
+        self.take_frame(0)
+    }
+
+    /// The pictures of all streams, in their order.
+    #[must_use]
+    pub fn into_pictures(self) -> Vec<Option<Captured>> {
+        self.pictures
+    }
+
+    /// What the camera said about the exposure. Frames have it too, as an extension.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&CameraMetadata> {
+        self.metadata.get()
+    }
+}
+
+/// Who waits for consumers' release fences before a buffer is filled again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReleaseFences {
+    /// This crate: a buffer joins again when its fence has signalled, however long that takes.
+    #[default]
+    Wait,
+    /// libcamera (`Request::addBuffer` with a fence): the buffer is queued at once. libcamera keeps requests in order,
+    /// so one pending fence holds back all later requests, and after 300 ms it gives the request back unfilled; the
+    /// buffer then waits here. For consumers whose work is always short.
+    HandOver,
+}
+
+/// Running (or stopped) streams of one camera.
+///
+/// Owns the camera, the buffers' descriptors and some more (an epoll, and an eventfd for libcamera's completions and for
+/// each stream's returns). libcamera works on a thread of its own; everything else runs on the thread that calls. Call
+/// [`Capture::next`] or [`Capture::try_next`] regularly even when nobody wants a picture, since that is also when returned
+/// buffers go back to the camera; the descriptor ([`AsFd`]) is readable whenever there is something to do.
+///
+/// Frames outlive it: after a stop, or when the capture is dropped or the camera pulled out, the memory of frames still held
+/// stays readable, and their lease does nothing more. No frame owns an object of libcamera's.
+#[derive(Debug)]
+pub struct Capture {
+    // The order of the fields is the order of their end. Requests know their buffers and their camera, so they go first;
+    // the binding keeps requests that never completed with the camera, so that goes before the buffers.
+    idle: Vec<Request>,
+    /// The request that completed last, not to be touched before the next one has, or the stream stopped.
+    ///
+    /// A pipeline may complete a request from another thread than the one that still walks through it (the virtual one
+    /// does): emptying it at once would pull the rug from under that thread. Pipelines work through requests in their
+    /// order, so the completion of a later one says that they are done with this one.
+    cooling: Option<Request>,
+    inbox: Arc<Inbox>,
+    /// `None` only when the camera was taken back.
+    active: Option<Active>,
+    streams: Vec<Stream>,
+    id: String,
+    /// For each request that libcamera has: its slot of each stream.
+    flights: Vec<Option<Vec<usize>>>,
+    watcher: OwnedFd,
+    streaming: bool,
+    /// What is the same for every frame: the orientation.
+    meta: FrameMeta,
+    names: Names,
+    /// Set, but not yet in a request.
+    controls: Vec<(u32, ControlValue)>,
+}
+
+impl Capture {
+    /// A capture of `camera` to be set up.
+    pub fn builder(camera: Camera) -> CaptureBuilder {
+        CaptureBuilder::new(camera)
+    }
+
+    fn new(camera: Camera, streams: Vec<Stream>, watcher: OwnedFd, meta: FrameMeta) -> Result<Self, Error> {
+        let id = camera.id().to_owned();
+        let failed = |call| {
+            let id = id.clone();
+            move |errno| Error::from_errno(&id, call, errno)
+        };
+        let inbox = Inbox::new().map_err(failed("eventfd"))?;
+        epoll::add(
+            &watcher,
+            inbox.as_fd(),
+            epoll::EventData::new_u64(0),
+            epoll::EventFlags::IN,
+        )
+        .map_err(failed("epoll_ctl"))?;
+        let mut active = camera.active;
+        let (completed, gone) = (Arc::clone(&inbox), Arc::clone(&inbox));
+        active.on_request_completed(move |request| completed.push(request));
+        active.on_disconnected(move || gone.camera_gone());
+        let mut capture = Self {
+            idle: Vec::new(),
+            cooling: None,
+            inbox,
+            active: Some(active),
+            streams,
+            id,
+            flights: Vec::new(),
+            watcher,
+            streaming: false,
+            meta,
+            names: Names::default(),
+            controls: Vec::new(),
+        };
+        // One more than there can be on their way, for the one that cools down.
+        let count = capture.streams.iter().map(|stream| stream.slots.len()).min();
+        for cookie in 0..count.map_or(0, |count| count + 1) {
+            let request = capture.active_mut().create_request(Some(cookie as u64));
+            let request = request
+                .ok_or_else(|| Error::from_errno(&capture.id, "Camera::createRequest", Errno::NOMEM))?;
+            capture.idle.push(request);
+            capture.flights.push(None);
+        }
+        Ok(capture)
+    }
+
+    fn active(&self) -> &Active {
+        match &self.active {
+            Some(active) => active,
+            None => unreachable!("only `into_camera` takes it out, and it takes the capture"),
+        }
+    }
+
+    fn active_mut(&mut self) -> &mut Active {
+        match &mut self.active {
+            Some(active) => active,
+            None => unreachable!("only `into_camera` takes it out, and it takes the capture"),
+        }
+    }
+
+    /// The camera's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The streams' formats, in the order they were asked for.
+    pub fn formats(&self) -> impl ExactSizeIterator<Item = &StreamFormat> {
+        self.streams.iter().map(|stream| &stream.format)
+    }
+
+    /// How many buffers stream `index` has.
+    #[must_use]
+    pub fn slots(&self, index: usize) -> usize {
+        self.streams.get(index).map_or(0, |stream| stream.slots.len())
+    }
+
+    /// How many buffers of stream `index` the camera has to fill now.
+    #[must_use]
+    pub fn queued(&self, index: usize) -> usize {
+        self.streams.get(index).map_or(0, Stream::with_camera)
+    }
+
+    /// Counters of stream `index` since the capture was built.
+    #[must_use]
+    pub fn stats(&self, index: usize) -> Stats {
+        self.streams
+            .get(index)
+            .map_or(Stats::default(), |stream| stream.stats)
+    }
+
+    /// The hop from the camera to stream `index`'s consumer, for a [`PathReport`](dmaframe_core::report::PathReport).
+    #[must_use]
+    pub fn hop(&self, index: usize) -> Option<&Arc<Hop>> {
+        self.streams.get(index).map(|stream| &stream.hop)
+    }
+
+    /// Whether the streams run.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.streaming
+    }
+
+    /// Sets a control with the next request that is queued; the picture it applies to comes some requests later.
+    ///
+    /// # Errors
+    /// [`Error::NoControl`] when the camera has no such control. libcamera does not say whether the value was taken: what
+    /// it reports about later pictures does.
+    pub fn set_control<C: Control>(&mut self, control: C) -> Result<(), Error> {
+        check_control_of::<C>(&self.id, self.active())?;
+        self.controls.retain(|(id, _)| *id != C::ID);
+        self.controls.push((C::ID, control.into()));
+        Ok(())
+    }
+
+    /// The controls the camera has, with their limits.
+    #[must_use]
+    pub fn controls(&self) -> &libcamera::control::ControlInfoMap {
+        self.active().controls()
+    }
+
+    /// Starts the streams again after [`Capture::stop`]; nothing when they run. Buffers that consumers still hold join when
+    /// they come back.
+    ///
+    /// # Errors
+    /// [`Error::Call`], [`Error::Unplugged`]; the streams are then stopped.
+    pub fn start(&mut self) -> Result<(), Error> {
+        if self.streaming {
+            return Ok(());
+        }
+        let mut list = ControlList::new();
+        for (id, value) in self.controls.drain(..) {
+            // The binding never fails here.
+            let _ = list.set_raw(id, value);
+        }
+        let started = self.active_mut().start(Some(&list));
+        started.map_err(Error::call(&self.id, "Camera::start"))?;
+        self.streaming = true;
+        self.streams.iter_mut().for_each(Stream::restart);
+        if let Err(error) = self.reclaim() {
+            // What was queued comes back; that this fails too adds nothing.
+            let _ = self.stop();
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Stops the streams; nothing when they are stopped. Pictures not yet taken are lost. Frames that consumers hold stay
+    /// valid, and their buffers come back as before.
+    ///
+    /// # Errors
+    /// [`Error::Call`], [`Error::Unplugged`]; the streams count as stopped all the same.
+    pub fn stop(&mut self) -> Result<(), Error> {
+        if !self.streaming {
+            return Ok(());
+        }
+        self.streaming = false;
+        let stopped = self.active_mut().stop();
+        // libcamera completes every request before it returns.
+        while let Some(request) = self.inbox.pop() {
+            for (stream, slot) in self.land(request).into_iter().enumerate() {
+                self.streams[stream].unfilled(&self.watcher, slot);
+            }
+        }
+        stopped.map_err(Error::call(&self.id, "Camera::stop"))?;
+        let cooled = self.cooling.take();
+        self.shelve(cooled);
+        self.unless_gone("Camera::stop")
+    }
+
+    /// Stops, frees the buffers and gives the camera back.
+    ///
+    /// # Errors
+    /// As [`Capture::stop`]; the camera is then released.
+    pub fn into_camera(mut self) -> Result<Camera, Error> {
+        self.stop()?;
+        self.idle.clear();
+        self.cooling = None;
+        match self.active.take() {
+            Some(active) => Ok(Camera::from_active(self.id.clone(), active)),
+            None => unreachable!("only this function takes it out"),
+        }
+    }
+
+    /// The next completed request, waiting for it until `deadline`; `None` when none came. Blocks no longer than that, and
+    /// not at all for a deadline that has passed.
+    ///
+    /// Damaged and unfilled buffers are counted and skipped, never delivered; a request without any picture left is not
+    /// delivered either.
+    ///
+    /// # Errors
+    /// [`Error::Unplugged`]; [`Error::Stopped`]; [`Error::Call`]; [`Error::Core`].
+    pub fn next(&mut self, deadline: impl Into<Deadline>) -> Result<Option<Completed>, Error> {
+        let deadline = deadline.into();
+        loop {
+            if let Some(completed) = self.try_next()? {
+                return Ok(Some(completed));
+            }
+            let left = deadline.remaining();
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            self.sleep(left)?;
+        }
+    }
+
+    /// The next completed request if one is there. Does not block.
+    ///
+    /// # Errors
+    /// As [`Capture::next`].
+    pub fn try_next(&mut self) -> Result<Option<Completed>, Error> {
+        if !self.streaming {
+            return Err(Error::Stopped {
+                camera: self.id.clone(),
+            });
+        }
+        self.unless_gone("a completion")?;
+        self.reclaim()?;
+        // Each round queues what it does not deliver, so a camera that only delivers rubbish ends after one of each.
+        for _ in 0..self.flights.len() {
+            let Some(request) = self.inbox.pop() else {
+                return Ok(None);
+            };
+            let completed = self.complete(request);
+            // Copies have freed their buffers, and dropped pictures never left.
+            self.reclaim()?;
+            if let Some(completed) = completed? {
+                return Ok(Some(completed));
+            }
+        }
+        Ok(None)
+    }
+
+    fn unless_gone(&self, call: &'static str) -> Result<(), Error> {
+        if self.inbox.is_camera_gone() {
+            return Err(Error::Unplugged {
+                camera: self.id.clone(),
+                call,
+            });
+        }
+        Ok(())
+    }
+
+    /// A request is back: its slot of each stream.
+    fn land(&mut self, request: Request) -> Vec<usize> {
+        let cookie = usize::try_from(request.cookie()).unwrap_or(usize::MAX);
+        let cooled = self.cooling.replace(request);
+        self.shelve(cooled);
+        self.flights
+            .get_mut(cookie)
+            .and_then(Option::take)
+            .unwrap_or_default()
+    }
+
+    /// A request without anything in it, to be used again.
+    fn shelve(&mut self, request: Option<Request>) {
+        if let Some(mut request) = request {
+            request.reuse(ReuseFlag::empty());
+            self.idle.push(request);
+        }
+    }
+
+    fn complete(&mut self, request: Request) -> Result<Option<Completed>, Error> {
+        let mut meta = self.meta.clone();
+        if request.status() == RequestStatus::Complete {
+            let metadata = CameraMetadata::read(request.sequence(), request.metadata(), &mut self.names);
+            meta.extensions.insert(metadata);
+        }
+        let metadata = meta.extensions.clone();
+        let slots = self.land(request);
+        let mut pictures = Vec::with_capacity(self.streams.len());
+        let mut failed = Ok(());
+        for (stream, slot) in self.streams.iter_mut().zip(slots) {
+            match stream.deliver(&self.id, &self.watcher, slot, meta.clone()) {
+                Ok(picture) => pictures.push(picture),
+                // The others' buffers have to be taken from libcamera all the same.
+                Err(error) => failed = Err(error),
+            }
+        }
+        failed?;
+        let any = pictures.iter().any(Option::is_some);
+        Ok(any.then_some(Completed { pictures, metadata }))
+    }
+
+    /// Takes back what came, and queues as many requests as there are and buffers for them.
+    fn reclaim(&mut self) -> Result<(), Error> {
+        for stream in &mut self.streams {
+            stream.reclaim(&self.watcher);
+        }
+        while self.streaming && self.streams.iter().all(Stream::has_free) {
+            let Some(request) = self.idle.pop() else { break };
+            if !self.queue(request)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues a request with a free buffer of each stream; `false` when a stream has none after all.
+    fn queue(&mut self, mut request: Request) -> Result<bool, Error> {
+        let mut taken: Vec<(usize, Handle, Option<Fence>)> = Vec::with_capacity(self.streams.len());
+        let mut failed = Ok(true);
+        for stream in &mut self.streams {
+            match stream.take_free() {
+                Ok(Some(free)) => taken.push(free),
+                Ok(None) => failed = Ok(false),
+                Err(error) => failed = Err(Error::core(&self.id)(error)),
+            }
+            if !matches!(failed, Ok(true)) {
+                break;
+            }
+        }
+        if matches!(failed, Ok(true)) {
+            failed = self.fill(&mut request, &taken).map(|()| true);
+        }
+        let request = match failed {
+            Ok(true) => {
+                let cookie = usize::try_from(request.cookie()).unwrap_or(usize::MAX);
+                let slots = taken.iter().map(|(slot, ..)| *slot).collect();
+                if let Some(flight) = self.flights.get_mut(cookie) {
+                    *flight = Some(slots);
+                }
+                match self.active().queue_request(request) {
+                    Ok(()) => return Ok(true),
+                    Err((request, error)) => {
+                        if let Some(flight) = self.flights.get_mut(cookie) {
+                            *flight = None;
+                        }
+                        failed = Err(Error::call(&self.id, "Camera::queueRequest")(error));
+                        request
+                    }
+                }
+            }
+            _ => request,
+        };
+        self.shelve(Some(request));
+        for (stream, (slot, _, fence)) in self.streams.iter_mut().zip(taken) {
+            stream.put_back(&self.watcher, slot, fence);
+        }
+        failed
+    }
+
+    /// Puts buffers, their fences and the pending controls into a request.
+    fn fill(&mut self, request: &mut Request, taken: &[(usize, Handle, Option<Fence>)]) -> Result<(), Error> {
+        for (stream, (_, handle, fence)) in self.streams.iter().zip(taken) {
+            let fence = match fence {
+                Some(fence) => {
+                    // A duplicate, so that a request that is not taken loses nothing.
+                    let file = fence.try_clone().and_then(Fence::into_sync_file);
+                    let file = file.map_err(Error::core(&self.id))?.map(OwnedFd::from);
+                    file.map(libcamera::fence::Fence::from_fd)
+                        .transpose()
+                        .map_err(Error::call(&self.id, "Fence"))?
+                }
+                None => None,
+            };
+            request
+                .add_buffer_with_fence(&stream.handle, *handle, fence)
+                .map_err(Error::call(&self.id, "Request::addBuffer"))?;
+        }
+        for (id, value) in self.controls.drain(..) {
+            // The binding never fails here.
+            let _ = request.controls_mut().set_raw(id, value);
+        }
+        Ok(())
+    }
+
+    /// Sleeps until something happens, or for `left`. Fences without a watchable descriptor are looked at every 5 ms.
+    fn sleep(&self, left: Option<Duration>) -> Result<(), Error> {
+        let tick = Duration::from_millis(5);
+        let left = if self.streams.iter().any(Stream::is_ticking) {
+            Some(left.map_or(tick, |left| left.min(tick)))
+        } else {
+            left
+        };
+        let timeout = left.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match rustix::event::poll(&mut [PollFd::new(&self.watcher, PollFlags::IN)], timeout.as_ref()) {
+            // After a signal the caller looks at its deadline again.
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(Error::from_errno(&self.id, "poll", errno)),
+        }
+    }
+}
+
+impl AsFd for Capture {
+    /// Readable when a picture waits, a buffer came back, a fence that a buffer waits for has signalled, or the camera is
+    /// gone: then call [`Capture::try_next`] until it gives `None`.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watcher.as_fd()
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        if self.active.is_none() {
+            return;
+        }
+        // While the callback is connected: libcamera gives every request back, and none is destroyed on its thread.
+        let _ = self.stop();
+        while let Some(request) = self.inbox.pop() {
+            drop(request);
+        }
+    }
+}
+
+fn check_control<C: Control>(camera: &Camera) -> Result<(), Error> {
+    check_control_of::<C>(camera.id(), &camera.active)
+}
+
+fn check_control_of<C: Control>(id: &str, active: &Active) -> Result<(), Error> {
+    match active.controls().find(C::ID) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::NoControl {
+            camera: id.to_owned(),
+            name: libcamera::controls::ControlId::from_id(C::ID)
+                .map_or_else(|| C::ID.to_string(), |id| id.name()),
+        }),
+    }
+}
