@@ -1,5 +1,6 @@
 //! The loop's thread: libpipewire's objects are bound to one, ours are not.
 
+use std::cell::RefCell;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pipewire::context::ContextRc;
+use pipewire::link::{Link, LinkListener};
 use pipewire::main_loop::MainLoopRc;
 use pipewire::properties::PropertiesBox;
+use pipewire::registry::{GlobalObject, RegistryRc};
 use pipewire::spa::support::system::IoFlags;
 use pipewire::spa::utils::dict::DictRef;
 use pipewire::types::ObjectType;
@@ -29,6 +32,8 @@ pub(crate) trait Worker: Handler {
     fn disconnected(&self, message: String);
     /// A link from `output` to `input` exists now, or no longer.
     fn link(&self, stream: &Stream, id: u32, output: u32, input: u32);
+    /// A link has failed: what it says.
+    fn link_failed(&self, stream: &Stream, output: u32, input: u32, message: &str);
     /// An object is gone.
     fn removed(&self, stream: &Stream, id: u32);
     /// What [`Worker::wake`] is called for.
@@ -183,22 +188,35 @@ fn run<W: Worker + 'static>(
         })
         .register();
     let registry = core.get_registry_rc().map_err(refused)?;
+    // Links tell why they fail only to those who listen to them.
+    let watched: Rc<RefCell<Vec<Watch>>> = Rc::default();
     let _registry = registry
         .add_listener_local()
         .global({
             let (worker, stream) = (Rc::clone(&worker), Rc::clone(&stream));
+            let (registry, watched) = (registry.clone(), Rc::clone(&watched));
             move |global| {
                 if let (ObjectType::Link, Some(properties)) = (&global.type_, global.props) {
                     if let (Some(output), Some(input)) = (end(properties, "output"), end(properties, "input"))
                     {
                         worker.link(&stream, global.id, output, input);
+                        if [Some(output), Some(input)].contains(&stream.node_id()) {
+                            let ends = (output, input);
+                            let watch =
+                                Watch::new(&registry, global, ends, Rc::clone(&worker), Rc::clone(&stream));
+                            watched.borrow_mut().extend(watch);
+                        }
                     }
                 }
             }
         })
         .global_remove({
             let (worker, stream) = (Rc::clone(&worker), Rc::clone(&stream));
-            move |id| worker.removed(&stream, id)
+            let watched = Rc::clone(&watched);
+            move |id| {
+                worker.removed(&stream, id);
+                watched.borrow_mut().retain(|watch| watch.id != id);
+            }
         })
         .register();
     let wake = std::os::fd::AsFd::as_fd(worker.wake_set()).as_raw_fd();
@@ -220,8 +238,43 @@ fn run<W: Worker + 'static>(
         }
     });
     main.run();
+    watched.borrow_mut().clear();
     stream.disconnect();
     Ok(())
+}
+
+/// A link of ours, listened to.
+struct Watch {
+    id: u32,
+    // Before the proxy it belongs to.
+    _listener: LinkListener,
+    _proxy: Link,
+}
+
+impl Watch {
+    /// `None` where the daemon does not let us have it: then nobody tells why the link fails.
+    fn new<W: Worker + 'static>(
+        registry: &RegistryRc,
+        global: &GlobalObject<&DictRef>,
+        (output, input): (u32, u32),
+        worker: Rc<W>,
+        stream: Rc<Stream>,
+    ) -> Option<Self> {
+        let proxy: Link = registry.bind(global).ok()?;
+        let listener = proxy
+            .add_listener_local()
+            .info(move |info| {
+                if let Some(message) = sys::link_error(info) {
+                    worker.link_failed(&stream, output, input, &message);
+                }
+            })
+            .register();
+        Some(Self {
+            id: global.id,
+            _listener: listener,
+            _proxy: proxy,
+        })
+    }
 }
 
 /// A link's end, by the daemon's own property.

@@ -53,7 +53,7 @@ impl CameraBuilder {
     }
 
     /// Another daemon than the default one; takes the descriptor of its socket.
-    pub fn remote_fd(mut self, remote: OwnedFd) -> Self {
+    pub fn remote(mut self, remote: OwnedFd) -> Self {
         self.remote = Some(remote);
         self
     }

@@ -149,6 +149,21 @@ impl Pool {
         Ok(true)
     }
 
+    /// A pushed frame will not be published: its buffer is free when it is gone.
+    pub(super) fn unpush(&mut self, frame: &Frame) {
+        let entry = self
+            .index_of(frame)
+            .and_then(|index| Some((index, self.entries[index].as_mut()?)));
+        let Some((index, entry)) = entry.filter(|(_, entry)| matches!(entry.place, Place::Pushed)) else {
+            return;
+        };
+        if entry.foreign {
+            self.set_free(index);
+        } else {
+            entry.place = Place::Held;
+        }
+    }
+
     /// Which buffer the frame is in: by the buffer itself, or by the kernel's identity of the memory under it.
     pub(super) fn index_of(&self, frame: &Frame) -> Option<usize> {
         let buffer = frame.buffer();

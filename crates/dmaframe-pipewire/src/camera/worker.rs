@@ -31,7 +31,7 @@ use crate::wake::WakeSet;
 /// How long a consumer without the RELEASE feature may take to signal a release point.
 const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
 /// How often is looked for what comes without a wake-up.
-const TICK: Duration = Duration::from_millis(2);
+const TICK: Duration = Duration::from_millis(1);
 
 /// What the builder fixed.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ pub(super) struct Worker {
     /// The front of the queue waits for its fence, whose descriptor is in the wake set.
     watched: RefCell<Option<dmaframe_core::SyncFile>>,
     busy: Cell<bool>,
+    /// Whether the graph runs: before that, a published frame would be seen by nobody.
+    streaming: Cell<bool>,
 }
 
 impl Worker {
@@ -90,6 +92,7 @@ impl Worker {
             links: RefCell::new(Vec::new()),
             watched: RefCell::new(None),
             busy: Cell::new(false),
+            streaming: Cell::new(false),
         }))
     }
 
@@ -441,6 +444,19 @@ impl Worker {
         if let Some(file) = self.watched.borrow_mut().take() {
             self.wake.remove(&file);
         }
+        if !self.streaming.get() {
+            // A camera shows what is now: only the newest picture waits for the graph.
+            let newest = desk.pushed.pop_back();
+            desk.stats.stale += desk.pushed.len() as u64;
+            for frame in desk.pushed.drain(..) {
+                if let Some(pool) = &mut desk.pool {
+                    pool.unpush(&frame);
+                }
+                gone.push(frame);
+            }
+            desk.pushed.extend(newest);
+            return (gone, 0);
+        }
         while let Some(frame) = desk.pushed.front() {
             let index = desk.pool.as_ref().and_then(|pool| pool.index_of(frame));
             let entry = desk
@@ -597,9 +613,14 @@ fn released(stream: &Stream, slot: Slot, sync: Option<&Sync>, since: Instant, un
 
 impl Handler for Worker {
     fn state_changed(&self, _stream: &Stream, state: State) {
+        self.streaming.set(state == State::Streaming);
+        // What was pushed before goes out now.
+        self.shared.commands.set();
         if let State::Error(message) = state {
-            let error = Error::of_stream(message, &self.picture.borrow().0);
-            self.shared.fail(error);
+            match Error::of_stream(message, &self.picture.borrow().0) {
+                error @ Error::NoCommonFormat { .. } => self.shared.tell(CameraEvent::Refused(error)),
+                error => self.shared.fail(error),
+            }
         }
     }
 
@@ -720,6 +741,16 @@ impl thread::Worker for Worker {
         if stream.node_id() == Some(output) {
             self.links.borrow_mut().push(id);
             self.shared.desk().stats.consumers = self.links.borrow().len() as u64;
+        }
+    }
+
+    fn link_failed(&self, stream: &Stream, output: u32, _input: u32, message: &str) {
+        if stream.node_id() == Some(output) {
+            let error = Error::of_stream(message.to_owned(), &self.picture.borrow().0);
+            self.shared
+                .hop
+                .dropped("a consumer takes no format that is offered here");
+            self.shared.tell(CameraEvent::Refused(error));
         }
     }
 

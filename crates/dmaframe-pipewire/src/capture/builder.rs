@@ -95,6 +95,12 @@ impl CaptureBuilder {
         self
     }
 
+    /// Another daemon than the default one; takes the descriptor of its socket.
+    pub fn remote(mut self, remote: OwnedFd) -> Self {
+        self.remote = Some(remote);
+        self
+    }
+
     /// How the stream is called in `pw-top` and the like.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
@@ -197,6 +203,7 @@ impl CaptureBuilder {
                 (None, true)
             }
         };
+        properties.push(("node.name".into(), self.name.clone()));
         properties.extend(self.properties);
         let shared = Arc::new(Shared::new(&self.name, self.queue)?);
         let config = Config {

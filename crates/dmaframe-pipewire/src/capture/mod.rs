@@ -112,6 +112,8 @@ struct Inbox {
     frames: usize,
     limit: usize,
     failed: Option<Error>,
+    /// Told once: the stream can still be linked to something else.
+    refused: Option<Error>,
     stats: Stats,
     format: Option<VideoFormat>,
     new_formats: Option<FormatSet>,
@@ -125,6 +127,7 @@ impl Shared {
                 frames: 0,
                 limit,
                 failed: None,
+                refused: None,
                 stats: Stats::default(),
                 format: None,
                 new_formats: None,
@@ -162,6 +165,11 @@ impl Shared {
         drop(overrun);
     }
 
+    fn refuse(&self, error: Error) {
+        self.inbox().refused = Some(error);
+        self.ready.set();
+    }
+
     fn fail(&self, error: Error) {
         let mut inbox = self.inbox();
         if inbox.failed.is_none() {
@@ -180,8 +188,10 @@ impl CaptureStream {
     /// The next event, or `None` at the deadline. Frames come in order, and after the format they have.
     ///
     /// # Errors
-    /// [`Error::NoCommonFormat`], [`Error::Disconnected`], [`Error::Stream`] and whatever else ended the stream; the
-    /// same again at each call, after everything that came before it. [`Error::Os`] when the wait is refused.
+    /// [`Error::NoCommonFormat`], once for each link that failed for it: the stream lives, and other formats
+    /// ([`CaptureStream::set_formats`]) or another node may do. [`Error::Disconnected`], [`Error::Stream`] and whatever
+    /// else ended the stream: the same again at each call, after everything that came before it. [`Error::Os`] when the
+    /// wait is refused.
     pub fn next(&self, deadline: impl Into<Deadline>) -> Result<Option<Event>, Error> {
         let deadline = deadline.into();
         loop {
@@ -204,13 +214,18 @@ impl CaptureStream {
         if matches!(event, Some(Event::Frame(_))) {
             inbox.frames -= 1;
         }
-        if inbox.events.is_empty() && inbox.failed.is_none() {
+        let refused = if event.is_none() {
+            inbox.refused.take()
+        } else {
+            None
+        };
+        if inbox.events.is_empty() && inbox.refused.is_none() && inbox.failed.is_none() {
             // Under the lock, so that nothing slips in between.
             self.shared.ready.clear();
         }
-        match (event, &inbox.failed) {
+        match (event, refused.or_else(|| inbox.failed.clone())) {
             (Some(event), _) => Ok(Some(event)),
-            (None, Some(error)) => Err(error.clone()),
+            (None, Some(error)) => Err(error),
             (None, None) => Ok(None),
         }
     }

@@ -435,6 +435,13 @@ impl thread::Worker for Worker {
         }
     }
 
+    fn link_failed(&self, stream: &Stream, _output: u32, input: u32, message: &str) {
+        if stream.node_id() == Some(input) {
+            self.shared
+                .refuse(Error::of_stream(message.to_owned(), &self.formats.borrow()));
+        }
+    }
+
     fn removed(&self, _stream: &Stream, id: u32) {
         match self.peer.get() {
             Some((_, node)) if node == id => {

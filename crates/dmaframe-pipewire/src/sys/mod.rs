@@ -13,9 +13,29 @@ pub(crate) use stream::{Direction, Handler, MAX_BUFFERS, Slot, State, Stream};
 
 use std::ffi::CStr;
 
+use pipewire::link::LinkInfoRef;
+use pipewire::sys as pw;
+
 /// The version of the library we run with.
 pub(crate) fn library_version() -> Version {
     // SAFETY: returns a static string of the library.
     let text = unsafe { CStr::from_ptr(pipewire::sys::pw_get_library_version()) };
     Version::parse(&text.to_string_lossy())
+}
+
+/// What a link that has failed says.
+pub(crate) fn link_error(info: &LinkInfoRef) -> Option<String> {
+    let raw = info.as_raw();
+    if raw.state != pw::pw_link_state_PW_LINK_STATE_ERROR {
+        return None;
+    }
+    if raw.error.is_null() {
+        return Some(String::new());
+    }
+    // SAFETY: the library gives a string that lives as long as the info.
+    Some(
+        unsafe { CStr::from_ptr(raw.error) }
+            .to_string_lossy()
+            .into_owned(),
+    )
 }
