@@ -61,6 +61,9 @@ pub(crate) trait Handler {
     fn process(&self, stream: &Stream);
 }
 
+/// A buffer between `add_buffer` and `remove_buffer`, and its epoch.
+type Live = (NonNull<pw::pw_buffer>, u64);
+
 /// A stream; destroyed when dropped.
 pub(crate) struct Stream {
     raw: Cell<*mut pw::pw_stream>,
@@ -68,7 +71,7 @@ pub(crate) struct Stream {
     hook: Box<UnsafeCell<spa::spa_hook>>,
     events: Box<pw::pw_stream_events>,
     handler: Rc<dyn Handler>,
-    table: RefCell<[Option<(NonNull<pw::pw_buffer>, u64)>; MAX_BUFFERS]>,
+    table: RefCell<[Option<Live>; MAX_BUFFERS]>,
     epoch: Cell<u64>,
 }
 

@@ -312,9 +312,9 @@ pub(crate) fn frame(stream: &CaptureStream) -> Frame {
 /// Waits until the camera is watched.
 pub(crate) fn watched(camera: &VirtualCamera) -> dmaframe_core::Layout {
     loop {
-        match camera.next(PATIENCE).unwrap().expect("nobody watches") {
-            CameraEvent::Format { layout, .. } => return layout,
-            _ => {}
+        let event = camera.next(PATIENCE).unwrap().expect("nobody watches");
+        if let CameraEvent::Format { layout, .. } = event {
+            return layout;
         }
     }
 }
