@@ -253,3 +253,23 @@ fn a_size_or_a_picture_the_driver_does_not_take_is_refused_with_both() {
     converter.drain().unwrap();
     assert_eq!(rest(&mut converter).len(), 1);
 }
+
+/// The driver reads a frame's memory only until it says so, and until then nobody may fill it again.
+#[test]
+fn an_input_is_kept_until_the_driver_has_read_it_and_no_longer() {
+    let path = need_m2m!("vim2m", Converter);
+    let device = open(&path, false, false);
+    // Long enough to be looked at meanwhile.
+    device.set_control(TRANSACTION_TIME, 150).unwrap();
+    let mut converter = start(device, PixelFormat::BGR24);
+    let pool = pool(&layout(), 3);
+    converter.try_submit(common::picture(&pool, 1, 1)).unwrap();
+    converter.try_submit(common::picture(&pool, 2, 2)).unwrap();
+    assert!(converter.try_next().unwrap().is_none());
+    assert_eq!((pool.outstanding(), converter.queued()), (2, 2), "both are being read");
+    drop(converter.next(PATIENCE).unwrap().unwrap());
+    assert_eq!((pool.outstanding(), converter.queued()), (1, 1), "one has been");
+    drop(converter.next(PATIENCE).unwrap().unwrap());
+    assert!(converter.try_next().unwrap().is_none());
+    assert_eq!((pool.outstanding(), converter.queued()), (0, 0));
+}
