@@ -8,3 +8,6 @@ pub use dmaframe_alloc as alloc;
 pub use dmaframe_v4l2 as v4l2;
 #[cfg(feature = "vulkan")]
 pub use dmaframe_vulkan as vulkan;
+
+#[cfg(feature = "doctor")]
+pub mod doctor;

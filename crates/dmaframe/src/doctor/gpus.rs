@@ -1,0 +1,417 @@
+//! Vulkan devices: what they say they can, and what they really read and write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Options;
+use super::allocators::{self, SIZE, Working};
+use super::cameras::Camera;
+use super::report::{Attempt, FormatRow, GpuReport, ImportReport, ModifierRow, Problem};
+use crate::negotiate::Route;
+use crate::vulkan::ash::vk;
+use crate::vulkan::{
+    self, BufferImport, Capabilities, Commands, Extensions, Gpu, Importer, OpenOptions, Queue, Readback,
+    Refusal, Upload, export,
+};
+use crate::{Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, next_generation};
+
+/// A device, and which memory it took by which route.
+#[derive(Debug)]
+pub(super) struct Examined {
+    pub(super) report: GpuReport,
+    pub(super) capabilities: Capabilities,
+    /// By the memory's key: what each route said.
+    pub(super) tried: Vec<(Memory, Vec<(Route, Attempt)>)>,
+    /// Whether finished work gave a fence.
+    pub(super) fences: Attempt,
+}
+
+/// Whose memory a frame lay in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// An allocator's, by its place among the working ones.
+    Allocator(usize),
+    /// A camera's own.
+    Camera(usize),
+    /// An allocator's, filled by a camera.
+    Captured(usize, usize),
+}
+
+/// The routes that are tried, in the order of their cost.
+const ROUTES: [Route; 4] = [Route::Buffer, Route::Image, Route::HostPointer, Route::Copy];
+
+pub(super) fn examine(
+    working: &[Working],
+    cameras: &[Camera],
+    options: &Options,
+    problems: &mut Vec<Problem>,
+) -> Vec<Examined> {
+    let listed = match OpenOptions::new().list() {
+        Ok(listed) => listed,
+        Err(error) => {
+            problems.push(Problem {
+                object: "Vulkan".to_owned(),
+                reason: error.to_string(),
+                remedy: match error {
+                    vulkan::Error::Loader { .. } => {
+                        "install the Vulkan loader (libvulkan1, vulkan-loader, vulkan-icd-loader)".to_owned()
+                    }
+                    _ => "vulkaninfo may say more".to_owned(),
+                },
+            });
+            return Vec::new();
+        }
+    };
+    if listed.is_empty() {
+        problems.push(Problem {
+            object: "Vulkan".to_owned(),
+            reason: "the loader finds no device".to_owned(),
+            remedy: "install the GPU's Vulkan driver (mesa-vulkan-drivers, or the vendor's)".to_owned(),
+        });
+    }
+    let mut gpus = Vec::new();
+    for device in listed {
+        let opened = OpenOptions::new()
+            .uuid(device.uuid)
+            .open()
+            .and_then(|gpu| Ok((gpu.queue()?, gpu)));
+        match opened {
+            Ok((queue, gpu)) => gpus.push(one(&gpu, &queue, working, cameras, options, problems)),
+            Err(error) => problems.push(Problem {
+                object: device.name,
+                reason: error.to_string(),
+                remedy: "vulkaninfo may say more".to_owned(),
+            }),
+        }
+    }
+    gpus
+}
+
+fn one(
+    gpu: &Gpu,
+    queue: &Queue,
+    working: &[Working],
+    cameras: &[Camera],
+    options: &Options,
+    problems: &mut Vec<Problem>,
+) -> Examined {
+    let capabilities = gpu.capabilities();
+    let mut examined = Examined {
+        report: describe(&capabilities),
+        fences: Attempt::of("fence of finished work", Err("not tried")),
+        capabilities,
+        tried: Vec::new(),
+    };
+    let bench = Bench {
+        importer: Importer::new(gpu),
+        queue,
+        patience: options.patience,
+    };
+    for (index, one) in working.iter().enumerate() {
+        if let Ok((frame, picture)) = allocators::frame(&*one.allocator) {
+            let name = one.allocator.name().to_owned();
+            examined.add(&bench, Memory::Allocator(index), name, &frame, &picture);
+        }
+    }
+    for (place, camera) in cameras.iter().enumerate() {
+        let own = camera.own.iter().map(|(frame, kind)| {
+            (
+                Memory::Camera(place),
+                format!("{}, its own ({kind})", camera.report.node),
+                frame,
+            )
+        });
+        let captured = camera.imported.iter().map(|(index, frame)| {
+            let name = working.get(*index).map_or("?", |one| one.allocator.name());
+            (
+                Memory::Captured(place, *index),
+                format!("{} in {name}", camera.report.node),
+                frame,
+            )
+        });
+        for (memory, name, frame) in own.chain(captured) {
+            let picture = frame.map_read(options.patience).and_then(|view| view.to_tight());
+            match picture {
+                Ok(picture) => examined.add(&bench, memory, name, frame, &picture),
+                Err(error) => problems.push(Problem {
+                    object: name,
+                    reason: format!("the CPU cannot read it: {error}"),
+                    remedy: "the exporter has no mapping; only devices can use it".to_owned(),
+                }),
+            }
+        }
+    }
+    let (exports, fences) = bench.exports();
+    examined.report.exports = exports;
+    examined.fences = fences;
+    missing(&examined, problems);
+    examined
+}
+
+impl Examined {
+    fn add(&mut self, bench: &Bench<'_>, memory: Memory, name: String, frame: &Frame, picture: &[u8]) {
+        let tried: Vec<_> = ROUTES
+            .into_iter()
+            .map(|route| {
+                (
+                    route,
+                    Attempt::of(route.to_string(), bench.read(route, frame, picture)),
+                )
+            })
+            .collect();
+        let layout = frame.layout();
+        self.report.imports.push(ImportReport {
+            memory: name,
+            format: format!("{} {} {}", layout.fourcc(), layout.modifier(), layout.size()),
+            routes: tried.iter().map(|(_, attempt)| attempt.clone()).collect(),
+        });
+        self.tried.push((memory, tried));
+    }
+
+    /// What a route said to a memory.
+    pub(super) fn attempt(&self, memory: Memory, route: Route) -> Option<&Attempt> {
+        let (_, tried) = self.tried.iter().find(|(key, _)| *key == memory)?;
+        tried
+            .iter()
+            .find(|(tried, _)| *tried == route)
+            .map(|(_, attempt)| attempt)
+    }
+}
+
+/// A device to try frames on.
+struct Bench<'a> {
+    importer: Importer,
+    queue: &'a Queue,
+    patience: Duration,
+}
+
+impl Bench<'_> {
+    /// Whether the device reads the picture's bytes by this route.
+    fn read(&self, route: Route, frame: &Frame, picture: &[u8]) -> Result<String, String> {
+        let outcome = self.read_back(route, frame).map_err(|error| match error {
+            vulkan::Error::Refused { refusal, .. } => refusal.to_string(),
+            other => other.to_string(),
+        })?;
+        match outcome == picture {
+            true => Ok("every byte right".to_owned()),
+            false => Err("the device read other bytes than the CPU".to_owned()),
+        }
+    }
+
+    fn read_back(&self, route: Route, frame: &Frame) -> Result<Vec<u8>, vulkan::Error> {
+        let (fourcc, size) = (frame.fourcc(), frame.layout().size());
+        let mut back = Readback::new(self.importer.gpu(), fourcc, size)?;
+        match route {
+            Route::Image => {
+                let held = self.importer.image(frame)?;
+                self.run(|commands| {
+                    commands.reads(&held.frame)?;
+                    commands.copy_image(&held.import, back.target())
+                })?;
+            }
+            Route::Copy => {
+                let staged =
+                    Upload::new(self.importer.gpu(), fourcc, size, 1)?.stage(frame, self.patience)?;
+                self.run(|commands| commands.copy(&staged, back.target()))?;
+            }
+            _ => {
+                let held = match route {
+                    Route::HostPointer => self.importer.host_pointer(frame)?,
+                    _ => self.importer.buffer(frame)?,
+                };
+                self.run(|commands| {
+                    commands.reads(&held.frame)?;
+                    commands.copy(&held.import, back.target())
+                })?;
+            }
+        }
+        Ok(back.bytes()?.to_vec())
+    }
+
+    fn run(
+        &self,
+        record: impl FnOnce(&mut Commands<'_>) -> Result<(), vulkan::Error>,
+    ) -> Result<(), vulkan::Error> {
+        // A software driver on a slow machine takes longer than a camera.
+        let patience = self.patience * 5;
+        match self.queue.submit(patience, record)?.wait(patience)?.is_signaled() {
+            true => Ok(()),
+            false => Err(vulkan::Error::Timeout { what: "the device" }),
+        }
+    }
+
+    /// What the device makes for others: a buffer whose bytes the CPU reads back, an image, a fence.
+    fn exports(&self) -> (Vec<Attempt>, Attempt) {
+        let (buffer, fence) = match self.export_buffer() {
+            Ok((buffer, fence)) => (Ok(buffer), fence),
+            Err(why) => (Err(why), Err("there is no exported buffer to write".to_owned())),
+        };
+        let image = self.export_image();
+        (
+            vec![
+                Attempt::of("NV12 buffer", buffer),
+                Attempt::of("XRGB8888 image", image),
+            ],
+            Attempt::of("fence of submitted work", fence),
+        )
+    }
+
+    fn export_buffer(&self) -> Result<(String, Result<String, String>), String> {
+        let text = |error: vulkan::Error| error.to_string();
+        let gpu = self.importer.gpu();
+        let picture: Vec<u8> = (0..u64::from(SIZE.width * SIZE.height) * 3 / 2)
+            .map(|i| (i * 11) as u8)
+            .collect();
+        let layout = crate::Layout::tight(Fourcc::NV12, SIZE).map_err(|error| error.to_string())?;
+        let source = Frame::from_bytes(picture.clone(), &layout, FrameMeta::default());
+        let source = source.map_err(|error| error.to_string())?;
+        let usage = vk::BufferUsageFlags::TRANSFER_DST;
+        let exported = export::buffer(gpu, Fourcc::NV12, SIZE, usage, next_generation()).map_err(text)?;
+        let upload = Upload::new(gpu, Fourcc::NV12, SIZE, 1).map_err(text)?;
+        let staged: Arc<BufferImport> = upload.stage(&source, self.patience).map_err(text)?;
+        let fences = self.queue.can_export_fences();
+        let patience = self.patience * 5;
+        let mut work = self
+            .queue
+            .submit(patience, |commands| {
+                commands.copy(&staged, &exported.import)?;
+                if fences { commands.export_fence() } else { Ok(()) }
+            })
+            .map_err(text)?;
+        let fence = match fences {
+            true => work
+                .fence()
+                .map_err(text)
+                .and_then(|fence| match fence.wait(patience) {
+                    Ok(waited) if waited.is_signaled() => Ok("a sync_file, which signalled".to_owned()),
+                    Ok(waited) => Err(format!("{waited:?}")),
+                    Err(error) => Err(error.to_string()),
+                }),
+            false => Err("the driver gives no sync_file (SYNC_FD)".to_owned()),
+        };
+        if !work.wait(patience).map_err(text)?.is_signaled() {
+            return Err("the device did not finish".to_owned());
+        }
+        let exporter = exported
+            .buffer
+            .objects()
+            .first()
+            .and_then(|object| object.exporter());
+        let frame = Frame::new(
+            exported.buffer,
+            FrameMeta::default(),
+            Fence::Signaled,
+            Lease::none(),
+        );
+        let read = frame.and_then(|frame| frame.map_read(self.patience)?.to_tight());
+        match read {
+            Ok(bytes) if bytes == picture => {
+                let exporter = exporter.unwrap_or_else(|| "an unnamed exporter".to_owned());
+                Ok((format!("a dma-buf of {exporter}, read back by the CPU"), fence))
+            }
+            Ok(_) => Err("the CPU read other bytes than the device had written".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn export_image(&self) -> Result<String, String> {
+        let gpu = self.importer.gpu();
+        let listed: Vec<_> = gpu
+            .capabilities()
+            .rendered()
+            .modifiers(Fourcc::XRGB8888)
+            .collect();
+        let modifiers = if listed.is_empty() {
+            vec![Modifier::LINEAR]
+        } else {
+            listed
+        };
+        let usage = vk::ImageUsageFlags::COLOR_ATTACHMENT | vk::ImageUsageFlags::TRANSFER_DST;
+        let made = export::image(gpu, Fourcc::XRGB8888, SIZE, usage, &modifiers, next_generation())
+            .map_err(|error| error.to_string())?;
+        self.run(|commands| commands.clear(&made.import, [1.0, 0.0, 0.0, 1.0]))
+            .map_err(|error| error.to_string())?;
+        let planes = made.buffer.layout().planes().len();
+        Ok(format!(
+            "{} in {planes} plane(s), cleared by the device",
+            made.buffer.layout().modifier()
+        ))
+    }
+}
+
+fn describe(found: &Capabilities) -> GpuReport {
+    let (major, minor, patch) = found.api_version;
+    let names = |wanted: bool| {
+        let known = Extensions::known().filter(|name| found.supported.has(name) == wanted);
+        known.map(|name| name.to_string_lossy().into_owned()).collect()
+    };
+    let nodes = [found.primary_node, found.render_node].into_iter().flatten();
+    GpuReport {
+        name: found.name.clone(),
+        driver: found.driver_text.trim().to_owned(),
+        kind: format!("{:?}", found.kind),
+        api: format!("{major}.{minor}.{patch}"),
+        nodes: nodes
+            .map(|dev| format!("{}:{}", rustix::fs::major(dev), rustix::fs::minor(dev)))
+            .collect(),
+        extensions: names(true),
+        missing_extensions: names(false),
+        waits_for_fences: found.sync_fd_import,
+        formats: found
+            .formats
+            .iter()
+            .map(|row| FormatRow {
+                fourcc: row.fourcc.to_string(),
+                modifiers: row
+                    .modifiers
+                    .iter()
+                    .map(|entry| ModifierRow {
+                        modifier: entry.modifier.to_string(),
+                        planes: entry.planes,
+                        sampled: entry.features.contains(vk::FormatFeatureFlags::SAMPLED_IMAGE),
+                        rendered: entry.features.contains(vk::FormatFeatureFlags::COLOR_ATTACHMENT),
+                        imported: entry.importable,
+                    })
+                    .collect(),
+            })
+            .collect(),
+        imports: Vec::new(),
+        exports: Vec::new(),
+    }
+}
+
+/// What the device lacks for routes that a frame could take.
+fn missing(examined: &Examined, problems: &mut Vec<Problem>) {
+    let found = &examined.capabilities;
+    let mut add = |reason: String, remedy: &str| {
+        problems.push(Problem {
+            object: found.name.clone(),
+            reason,
+            remedy: remedy.to_owned(),
+        });
+    };
+    if !found.supported.dmabuf() {
+        let remedy = match found.driver {
+            vk::DriverId::MESA_LLVMPIPE => {
+                "Mesa's lavapipe has dma-bufs from Mesa 24.3 on, and only where /dev/udmabuf can be opened"
+            }
+            vk::DriverId::NVIDIA_PROPRIETARY => {
+                "load nvidia-drm (modprobe nvidia-drm modeset=1), driver 515 or newer"
+            }
+            _ => "a newer driver; `vulkaninfo | grep external_memory` says when it is there",
+        };
+        add(
+            format!(
+                "no dma-buf import ({})",
+                Refusal::ExtensionOff(vulkan::ash::ext::external_memory_dma_buf::NAME)
+            ),
+            remedy,
+        );
+    }
+    if !found.sync_fd_import || !examined.fences.works {
+        add(
+            "no sync_file fences: the CPU waits for the GPU, and before it".to_owned(),
+            "a driver with VK_KHR_external_semaphore_fd for SYNC_FD; on NVIDIA nvidia-drm has to be loaded",
+        );
+    }
+}
