@@ -9,6 +9,7 @@
 //! consumer who keeps a raw picture does not keep a viewfinder's buffer as well.
 
 mod builder;
+mod devices;
 mod inbox;
 mod layout;
 mod stats;
@@ -34,6 +35,7 @@ use crate::error::Error;
 use crate::format::StreamFormat;
 use crate::metadata::{CameraMetadata, Names};
 use crate::sys::{Active, Handle};
+use devices::Devices;
 use inbox::Inbox;
 use stream::Stream;
 
@@ -136,6 +138,9 @@ pub enum ReleaseFences {
 ///
 /// Frames outlive it: after a stop, or when the capture is dropped or the camera pulled out, the memory of frames still held
 /// stays readable, and their lease does nothing more. No frame owns an object of libcamera's.
+///
+/// When a camera that streams is pulled out and libcamera does not notice (it does with webcams), what libcamera may still
+/// look at is left behind when the capture drops: it would abort the process otherwise.
 #[derive(Debug)]
 pub struct Capture {
     // The order of the fields is the order of their end. Requests know their buffers and their camera, so they go first;
@@ -159,6 +164,9 @@ pub struct Capture {
     /// What is the same for every frame: the orientation.
     meta: FrameMeta,
     names: Names,
+    devices: Devices,
+    /// The devices went and libcamera does not know: it must not be asked to stop.
+    lost: bool,
     /// Set, but not yet in a request.
     controls: Vec<(u32, ControlValue)>,
 }
@@ -183,6 +191,8 @@ impl Capture {
             epoll::EventFlags::IN,
         )
         .map_err(failed("epoll_ctl"))?;
+        let numbers = camera.property::<libcamera::properties::SystemDevices>();
+        let devices = Devices::new(&numbers.map(|numbers| numbers.0).unwrap_or_default());
         let mut active = camera.active;
         let (completed, gone) = (Arc::clone(&inbox), Arc::clone(&inbox));
         active.on_request_completed(move |request| completed.push(request));
@@ -199,6 +209,8 @@ impl Capture {
             streaming: false,
             meta,
             names: Names::default(),
+            devices,
+            lost: false,
             controls: Vec::new(),
         };
         // One more than there can be on their way, for the one that cools down.
@@ -297,6 +309,7 @@ impl Capture {
         if self.streaming {
             return Ok(());
         }
+        self.unless_gone("Camera::start", true)?;
         let mut list = ControlList::new();
         for (id, value) in self.controls.drain(..) {
             // The binding never fails here.
@@ -324,6 +337,9 @@ impl Capture {
             return Ok(());
         }
         self.streaming = false;
+        if !self.inbox.is_camera_gone() {
+            self.unless_gone("Camera::stop", true)?;
+        }
         let stopped = self.active_mut().stop();
         // libcamera completes every request before it returns.
         while let Some(request) = self.inbox.pop() {
@@ -334,7 +350,7 @@ impl Capture {
         stopped.map_err(Error::call(&self.id, "Camera::stop"))?;
         let cooled = self.cooling.take();
         self.shelve(cooled);
-        self.unless_gone("Camera::stop")
+        self.unless_gone("Camera::stop", false)
     }
 
     /// Stops, frees the buffers and gives the camera back.
@@ -383,7 +399,7 @@ impl Capture {
                 camera: self.id.clone(),
             });
         }
-        self.unless_gone("a completion")?;
+        self.unless_gone("a completion", false)?;
         self.reclaim()?;
         // Each round queues what it does not deliver, so a camera that only delivers rubbish ends after one of each.
         for _ in 0..self.flights.len() {
@@ -400,8 +416,17 @@ impl Capture {
         Ok(None)
     }
 
-    fn unless_gone(&self, call: &'static str) -> Result<(), Error> {
-        if self.inbox.is_camera_gone() {
+    /// `look` looks at the devices in any case, and not only now and then.
+    fn unless_gone(&mut self, call: &'static str, look: bool) -> Result<(), Error> {
+        let told = self.inbox.is_camera_gone();
+        if !told && !self.lost {
+            self.lost = if look {
+                self.devices.gone()
+            } else {
+                self.devices.gone_now_and_then()
+            };
+        }
+        if told || self.lost {
             return Err(Error::Unplugged {
                 camera: self.id.clone(),
                 call,
@@ -542,6 +567,11 @@ impl Capture {
         } else {
             left
         };
+        let left = if self.devices.are_watched() {
+            Some(left.map_or(devices::EVERY, |left| left.min(devices::EVERY)))
+        } else {
+            left
+        };
         let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
@@ -555,8 +585,9 @@ impl Capture {
 }
 
 impl AsFd for Capture {
-    /// Readable when a picture waits, a buffer came back, a fence that a buffer waits for has signalled, or the camera is
-    /// gone: then call [`Capture::try_next`] until it gives `None`.
+    /// Readable when a picture waits, a buffer came back, a fence that a buffer waits for has signalled, or libcamera says
+    /// that the camera is gone: then call [`Capture::try_next`] until it gives `None`. Not every pipeline of libcamera
+    /// tells of that: call it once a second all the same, and it looks itself.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.watcher.as_fd()
     }
@@ -571,6 +602,11 @@ impl Drop for Capture {
         let _ = self.stop();
         while let Some(request) = self.inbox.pop() {
             drop(request);
+        }
+        if self.lost {
+            // libcamera goes on believing in the camera and in the requests it has. What it may look at stays.
+            self.active.take().map_or((), std::mem::forget);
+            self.streams.iter_mut().for_each(Stream::abandon);
         }
     }
 }

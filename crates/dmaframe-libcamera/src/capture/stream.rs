@@ -344,6 +344,14 @@ impl Stream {
             .all(|(used, needed)| *used == 0 || used >= needed)
     }
 
+    /// Leaves libcamera's frame buffers to it for good.
+    pub(crate) fn abandon(&mut self) {
+        self.returns.close();
+        for slot in self.slots.drain(..) {
+            std::mem::forget(slot.memory);
+        }
+    }
+
     /// How many buffers libcamera has.
     pub(crate) fn with_camera(&self) -> usize {
         let with = |slot: &&Slot| slot.place == Place::Camera;
