@@ -123,10 +123,10 @@ pub(crate) fn take_fences_over(frame: &Frame) {
     let Some(dmabuf) = frame.as_dmabuf() else { return };
     for object in dmabuf.objects() {
         let idle = object.wait_idle(Access::Write, dmaframe_core::Deadline::now());
-        if matches!(idle, Ok(dmaframe_core::Waited::TimedOut)) {
-            if let Ok(fence) = object.export_fence(Access::Write) {
-                frame.release_after(fence);
-            }
+        if matches!(idle, Ok(dmaframe_core::Waited::TimedOut))
+            && let Ok(fence) = object.export_fence(Access::Write)
+        {
+            frame.release_after(fence);
         }
     }
 }
@@ -144,7 +144,7 @@ fn shifted(layout: &Layout, visible: Rect) -> Option<ArrayVec<u64, MAX_PLANES>> 
         .map(|(format, plane)| {
             let (h_sub, v_sub) = (u32::from(format.h_sub), u32::from(format.v_sub));
             let columns = h_sub * u32::from(format.block_width);
-            let aligned = visible.x % columns == 0 && visible.y % v_sub == 0;
+            let aligned = visible.x.is_multiple_of(columns) && visible.y.is_multiple_of(v_sub);
             let blocks = u64::from(visible.x / columns) * u64::from(format.block_bytes);
             let rows = u64::from(visible.y / v_sub) * u64::from(plane.stride);
             aligned.then(|| plane.offset + rows + blocks)

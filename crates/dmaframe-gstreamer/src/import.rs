@@ -118,10 +118,10 @@ impl Importer {
 
     /// What the caps say, remembered for as long as they stay the same.
     fn picture(&mut self, caps: &gst::CapsRef) -> Result<Picture, Error> {
-        if let Some((known, picture)) = &self.known {
-            if known.as_ptr() == caps.as_ptr() || known.as_ref() == caps {
-                return Ok(*picture);
-            }
+        if let Some((known, picture)) = &self.known
+            && (known.as_ptr() == caps.as_ptr() || known.as_ref() == caps)
+        {
+            return Ok(*picture);
         }
         let picture = caps::picture(caps, self.unnamed)?;
         if self.known.is_some() {

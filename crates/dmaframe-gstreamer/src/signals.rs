@@ -12,7 +12,7 @@ use crate::sys;
 /// What is known about the pipeline around an endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// The first error since the pipeline was started.
+    /// The first error of the running stream.
     pub(crate) failure: Option<PipelineError>,
     /// The element was running and no longer is.
     pub(crate) stopped: bool,
@@ -83,6 +83,16 @@ impl Signals {
         true
     }
 
+    /// A `STREAM_START` event passed the endpoint: what was said about the stream before is over.
+    pub(crate) fn started(&self) {
+        self.change(|state| {
+            state.eos = false;
+            if std::mem::take(&mut state.stopped) {
+                (state.failure, state.flushing) = (None, false);
+            }
+        });
+    }
+
     /// The failure, as an error.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.with(|state| state.failure.clone().map(Error::Pipeline))
@@ -98,7 +108,7 @@ pub(crate) struct Watch {
     element: gst::Element,
     signals: Arc<Signals>,
     heard: Mutex<Option<Heard>>,
-    moved: Mutex<Option<gst::glib::SignalHandlerId>>,
+    linked: Mutex<Option<(gst::Pad, gst::glib::SignalHandlerId, Option<gst::PadProbeId>)>>,
 }
 
 #[derive(Debug)]
@@ -117,22 +127,48 @@ impl Drop for Heard {
 }
 
 impl Watch {
-    pub(crate) fn new(element: &gst::Element, signals: &Arc<Signals>) -> Arc<Self> {
+    pub(crate) fn new(element: &gst::Element, pad: &gst::Pad, signals: &Arc<Signals>) -> Arc<Self> {
         let watch = Arc::new(Self {
             element: element.clone(),
             signals: Arc::clone(signals),
             heard: Mutex::default(),
-            moved: Mutex::default(),
+            linked: Mutex::default(),
         });
+        // An element is not told when it is put into a pipeline; its pad is told when it is linked, and, if the bin it is
+        // in was put somewhere else after that, it sees the stream start.
         let weak = Arc::downgrade(&watch);
-        let handler = element.connect_notify(Some("parent"), move |_, _| {
+        let handler = pad.connect_linked(move |_, _| {
             if let Some(watch) = Weak::upgrade(&weak) {
                 watch.listen();
             }
         });
-        *sys::lock(&watch.moved) = Some(handler);
+        let weak = Arc::downgrade(&watch);
+        let probe = pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(watch) = Weak::upgrade(&weak)
+                && info
+                    .event()
+                    .is_some_and(|event| event.type_() == gst::EventType::StreamStart)
+            {
+                watch.listen();
+            }
+            gst::PadProbeReturn::Ok
+        });
+        *sys::lock(&watch.linked) = Some((pad.clone(), handler, probe));
         watch.listen();
         watch
+    }
+
+    /// Whether the element has run and is down now. One that is on its way up again is not.
+    pub(crate) fn is_stopped(&self) -> bool {
+        if !self.signals.with(|state| state.stopped) {
+            return false;
+        }
+        let (_, current, pending) = self.element.state(gst::ClockTime::ZERO);
+        let down = current < gst::State::Paused && pending < gst::State::Paused;
+        if !down {
+            self.signals.started();
+        }
+        down
     }
 
     /// Finds the bus, if it is another one than last time. Cheap when it is not.
@@ -160,8 +196,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(handler) = sys::lock(&self.moved).take() {
-            self.element.disconnect(handler);
+        if let Some((pad, handler, probe)) = sys::lock(&self.linked).take() {
+            pad.disconnect(handler);
+            probe.into_iter().for_each(|probe| pad.remove_probe(probe));
         }
     }
 }
@@ -191,7 +228,10 @@ fn hear(signals: &Signals, element: &gst::Element, message: &gst::MessageRef) {
                 debug: error.debug().map(|debug| debug.to_string()),
             };
             signals.change(|state| {
-                state.failure.get_or_insert(failure);
+                // The first is the cause. One from before a stop has had its time.
+                if state.failure.is_none() || state.stopped {
+                    state.failure = Some(failure);
+                }
             });
         }
         gst::MessageView::StateChanged(change) => {
@@ -201,13 +241,9 @@ fn hear(signals: &Signals, element: &gst::Element, message: &gst::MessageRef) {
             {
                 return;
             }
-            let (old, new) = (change.old(), change.current());
-            if old < gst::State::Paused && new == gst::State::Paused {
-                signals.change(|state| {
-                    (state.stopped, state.eos, state.flushing) = (false, false, false);
-                    state.failure = None;
-                });
-            } else if old >= gst::State::Paused && new < gst::State::Paused {
+            // The way up is told by the stream's start: a sink is PAUSED only when the first picture, or an error, has
+            // come already.
+            if change.old() >= gst::State::Paused && change.current() < gst::State::Paused {
                 signals.change(|state| state.stopped = true);
             }
         }

@@ -124,7 +124,7 @@ pub fn default_planes(fourcc: Fourcc, size: Size) -> Result<DefaultPlanes, Descr
         Fill::Packed(bytes) => [(align(width * bytes), height)].into_iter().collect(),
         Fill::Pairs => [((width * 4).next_multiple_of(8), height)].into_iter().collect(),
         Fill::Planar420 => {
-            let chroma = (align(width.next_multiple_of(2) / 2), half_height);
+            let chroma = (align(width.div_ceil(2)), half_height);
             [(align(width), even_height), chroma, chroma]
                 .into_iter()
                 .collect()
@@ -155,7 +155,7 @@ pub fn default_planes(fourcc: Fourcc, size: Size) -> Result<DefaultPlanes, Descr
             } else {
                 (height, height)
             };
-            let stride = (((width * 5) >> 2) + 4) / 5 * 5;
+            let stride = ((width * 5) >> 2).next_multiple_of(5);
             [(stride, luma), (stride, chroma)].into_iter().collect()
         }
     };

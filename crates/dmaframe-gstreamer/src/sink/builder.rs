@@ -190,10 +190,14 @@ impl FrameSinkBuilder {
             reason: "it has no sink pad".to_owned(),
         })?;
         let mut probes = Vec::new();
-        let flush = signals.clone();
-        let probe = pad.add_probe(gst::PadProbeType::EVENT_FLUSH, move |_, info| {
+        let event = signals.clone();
+        let kinds = gst::PadProbeType::EVENT_FLUSH | gst::PadProbeType::EVENT_DOWNSTREAM;
+        let probe = pad.add_probe(kinds, move |_, info| {
             let kind = info.event().map(|event| event.type_());
-            flush.change(|state| match kind {
+            if kind == Some(gst::EventType::StreamStart) {
+                event.started();
+            }
+            event.change(|state| match kind {
                 Some(gst::EventType::FlushStart) => state.flushing = true,
                 Some(gst::EventType::FlushStop) => {
                     (state.flushing, state.eos) = (false, false);
@@ -233,7 +237,7 @@ impl FrameSinkBuilder {
             importer = importer.unnamed_modifier(unnamed);
         }
         importer.hop = dmaframe_core::report::Hop::new(format!("{}(GStreamer)", appsink.name()));
-        let watch = Watch::new(appsink.upcast_ref(), &signals);
+        let watch = Watch::new(appsink.upcast_ref(), &pad, &signals);
         Ok(FrameSink {
             appsink,
             signals,

@@ -120,13 +120,30 @@ impl FrameSink {
     /// What is there now; `None` when there is nothing and it is worth waiting.
     fn poll_now(&mut self, deadline: Deadline) -> Result<Option<Received>, Error> {
         loop {
-            let flushes = self.signals.with(|state| state.flushes);
+            // Before looking for a picture: what was said before the queue was found empty came after all pictures.
+            let stopped = self.watch.is_stopped();
+            let (flushes, failure, eos) = self
+                .signals
+                .with(|state| (state.flushes, state.failure.is_some(), state.eos));
             if flushes != self.flushes {
                 self.flushes = flushes;
                 return Ok(Some(Received::Flushed));
             }
             let Some(object) = self.appsink.try_pull_object(gst::ClockTime::ZERO) else {
-                break;
+                // An element that fails says so before it ends the stream.
+                if failure && let Some(failure) = self.signals.failure() {
+                    return Err(failure);
+                }
+                if eos {
+                    return Ok(Some(Received::EndOfStream));
+                }
+                if stopped {
+                    return Err(Error::NotRunning {
+                        element: self.appsink.name().to_string(),
+                        state: "stopped",
+                    });
+                }
+                return Ok(None);
             };
             let object = match object.downcast::<gst::Sample>() {
                 Ok(sample) => match self.deliver(&sample, deadline)? {
@@ -139,27 +156,13 @@ impl FrameSink {
                 self.hear(event);
             }
         }
-        if let Some(failure) = self.signals.failure() {
-            return Err(failure);
-        }
-        let (eos, stopped) = self.signals.with(|state| (state.eos, state.stopped));
-        if eos {
-            return Ok(Some(Received::EndOfStream));
-        }
-        if stopped {
-            return Err(Error::NotRunning {
-                element: self.appsink.name().to_string(),
-                state: "stopped",
-            });
-        }
-        Ok(None)
     }
 
     fn hear(&mut self, event: &gst::Event) {
-        if let gst::EventView::Tag(tag) = event.view() {
-            if let Some(orientation) = tags::orientation(tag.tag()) {
-                self.orientation = orientation;
-            }
+        if let gst::EventView::Tag(tag) = event.view()
+            && let Some(orientation) = tags::orientation(tag.tag())
+        {
+            self.orientation = orientation;
         }
     }
 
@@ -271,5 +274,6 @@ impl Drop for FrameSink {
             .set_callbacks(gst_app::AppSinkCallbacks::builder().build());
         self.appsink.set_drop(true);
         self.appsink.set_max_buffers(1);
+        self.appsink.set_wait_on_eos(false);
     }
 }

@@ -183,7 +183,7 @@ impl FrameSrcBuilder {
         })?;
         let leaving = Arc::new(Leaving::new(&appsrc, options.timing, Arc::clone(&signals)));
         let probes = leaving.watch(&pad);
-        let watch = Watch::new(appsrc.upcast_ref(), &signals);
+        let watch = Watch::new(appsrc.upcast_ref(), &pad, &signals);
         Ok(FrameSrc {
             appsrc,
             signals,

@@ -105,7 +105,7 @@ fn choose(appsrc: &gst_app::AppSrc, frame: &Frame, framerate: (i32, i32)) -> Res
     match negotiate(&ours, &theirs) {
         Err(why) => Err(Error::Negotiation(why)),
         // The format is shared, so it is something else: size, frame rate, colour.
-        Ok(_) => Err(refused.unwrap_or_else(|| Error::Incomplete {
+        Ok(_) => Err(refused.unwrap_or(Error::Incomplete {
             what: "size, frame rate or colour that the next element takes",
         })),
     }

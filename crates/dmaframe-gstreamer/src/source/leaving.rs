@@ -64,28 +64,14 @@ impl Leaving {
     pub(super) fn watch(self: &Arc<Self>, pad: &gst::Pad) -> Vec<(gst::Pad, gst::PadProbeId)> {
         let mut probes = Vec::new();
         let mut add = |probe: Option<gst::PadProbeId>| probes.extend(probe.map(|probe| (pad.clone(), probe)));
-        // `PULL`: the answer on its way back.
         let this = Arc::clone(self);
-        let answers = gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PULL;
-        add(pad.add_probe(answers, move |_, info| {
-            if let Some(query) = info.query() {
-                if let gst::QueryView::Allocation(query) = query.view() {
-                    let found = query.find_allocation_meta::<gst_video::VideoMeta>().is_some();
-                    this.strides
-                        .store(if found { STRIDES } else { NO_STRIDES }, Ordering::Relaxed);
-                }
-            }
-            gst::PadProbeReturn::Ok
-        }));
-        let this = Arc::clone(self);
-        // New caps: asked again, and an element that gives no answer understands nothing.
+        // New caps: asked again.
         add(
             pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-                if info
-                    .event()
-                    .is_some_and(|event| event.type_() == gst::EventType::Caps)
-                {
-                    this.strides.store(UNKNOWN, Ordering::Relaxed);
+                match info.event().map(|event| event.type_()) {
+                    Some(gst::EventType::Caps) => this.strides.store(UNKNOWN, Ordering::Relaxed),
+                    Some(gst::EventType::StreamStart) => this.signals.started(),
+                    _ => {}
                 }
                 gst::PadProbeReturn::Ok
             }),
@@ -168,15 +154,32 @@ impl Leaving {
         true
     }
 
+    /// Asks the next element whether it looks at strides; one that does not answer does not.
+    ///
+    /// `appsrc` asks before it knows the caps and never again, so this is ours to do: on the thread that pushes the
+    /// buffers, as elements expect it of such a question.
+    fn ask(&self, pad: &gst::Pad, caps: &gst::Caps) -> bool {
+        let mut query = gst::query::Allocation::new(Some(caps), false);
+        let answered = pad.peer_query(&mut query);
+        let found = answered && query.find_allocation_meta::<gst_video::VideoMeta>().is_some();
+        self.strides
+            .store(if found { STRIDES } else { NO_STRIDES }, Ordering::Relaxed);
+        found
+    }
+
     /// A copy in GStreamer's own layout for an element that knows no other; `None` where the buffer is that already, or
     /// will be understood.
     fn straighten(&self, pad: &gst::Pad, buffer: &gst::Buffer) -> Result<Option<gst::Buffer>, ()> {
-        if self.strides.load(Ordering::Relaxed) == STRIDES {
+        let strides = self.strides.load(Ordering::Relaxed);
+        if strides == STRIDES {
             return Ok(None);
         }
         let Some(caps) = pad.current_caps() else {
             return Ok(None);
         };
+        if strides == UNKNOWN && self.ask(pad, &caps) {
+            return Ok(None);
+        }
         // Whoever takes dma-bufs has to look at their layout.
         let dmabuf = caps
             .features(0)

@@ -112,7 +112,7 @@ impl FrameSrc {
     /// is done. Does not block.
     ///
     /// # Errors
-    /// [`Error::EndOfStream`] when it was said before; [`Error::NotRunning`]; [`Error::Pipeline`].
+    /// [`Error::NotRunning`], [`Error::Pipeline`]. Saying it again changes nothing.
     pub fn end_of_stream(&self) -> Result<(), Error> {
         if let Some(failure) = self.signals.failure() {
             return Err(failure);

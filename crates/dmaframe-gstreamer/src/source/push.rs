@@ -19,8 +19,14 @@ impl FrameSrc {
         frame: Frame,
         deadline: Deadline,
     ) -> Result<Option<Frame>, Box<Rejected<Frame, Error>>> {
+        // First: it forgets what failed before the pipeline was started again.
+        let stopped = self.watch.is_stopped();
         if let Some(failure) = self.signals.failure() {
             return Err(Rejected::new(frame, failure));
+        }
+        if stopped {
+            let stopped = self.flow(gst::FlowError::Flushing);
+            return Err(Rejected::new(frame, stopped));
         }
         let stream = &mut *sys::lock(&self.stream);
         if self.queued() >= self.options.queue {
@@ -146,7 +152,7 @@ impl Future for Ready<'_> {
             if let Some(failure) = source.signals.failure() {
                 return Poll::Ready(Err(failure));
             }
-            if source.signals.with(|state| state.stopped) {
+            if source.watch.is_stopped() {
                 return Poll::Ready(Err(source.flow(gst::FlowError::Flushing)));
             }
             if source.queued() < source.options.queue || source.options.pacing != Pacing::Wait {

@@ -76,10 +76,14 @@ impl Drop for Running {
     }
 }
 
-/// `description ! sink`, not yet playing.
+/// `description ! sink`, not yet playing. Caps at its end are a filter.
 pub fn into_sink(description: &str, sink: &FrameSink) -> Running {
     let running = Running::new();
-    let source = gst::parse::bin_from_description(description, true).expect("a bin");
+    let description = match description.rsplit_once(" ! ") {
+        Some((rest, caps)) if caps.starts_with("video/") => format!("{rest} ! capsfilter caps={caps}"),
+        _ => description.to_owned(),
+    };
+    let source = gst::parse::bin_from_description(&description, true).expect("a bin");
     running
         .0
         .add_many([source.upcast_ref(), sink.element()])
@@ -142,4 +146,26 @@ pub fn settled(before: &dmaframe_testkit::Leaks) {
         std::thread::sleep(Duration::from_millis(20));
     }
     before.check();
+}
+
+/// A pool of small pictures in dma-bufs.
+pub fn small_pool(slots: usize) -> dmaframe_alloc::FramePool {
+    let request = dmaframe_alloc::Request::new(Fourcc::NV12, dmaframe_core::Size::new(320, 240));
+    let pool = dmaframe_alloc::FramePool::builder(request).slots(slots);
+    pool.allocator(dmaframe_alloc::Chain::dmabuf())
+        .build()
+        .expect("dma-bufs")
+}
+
+/// A frame of the pool with a time.
+pub fn stamped(pool: &dmaframe_alloc::FramePool, index: u64) -> Frame {
+    let mut frame = pool.acquire(LONG).expect("a slot");
+    let meta = frame.meta_mut().expect("alone");
+    meta.sequence = Some(index);
+    let ns = 1_000_000_000 + index * 10_000_000;
+    meta.timestamp = Some(dmaframe_core::Timestamp {
+        ns,
+        clock: dmaframe_core::Clock::Monotonic,
+    });
+    frame
 }
