@@ -5,7 +5,7 @@ mod common;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use common::{VIMC, VIRTUAL, alone, frame, viewfinder};
+use common::{VIRTUAL, alone, frame, viewfinder};
 use dmaframe_core::{Fence, Starvation, SyncFile};
 use dmaframe_libcamera::{Capture, ReleaseFences};
 use dmaframe_testkit::{Device as Kit, SwSync, need};
@@ -84,7 +84,7 @@ fn a_fence_handed_over_is_waited_for_by_libcamera() {
     let _alone = alone();
     let sync = need!(Kit::SwSync);
     let timeline = SwSync::open(&sync).unwrap();
-    let configured = viewfinder(need_camera!(VIMC), 4).configure().unwrap();
+    let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
     let configured = configured.budget(0, Starvation::Drop);
     let mut capture = configured
         .release_fences(ReleaseFences::HandOver)
@@ -115,7 +115,7 @@ fn a_fence_that_libcamera_gave_up_on_is_waited_for_here() {
     let _alone = alone();
     let sync = need!(Kit::SwSync);
     let timeline = SwSync::open(&sync).unwrap();
-    let configured = viewfinder(need_camera!(VIMC), 4).configure().unwrap();
+    let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
     let configured = configured.budget(0, Starvation::Drop);
     let mut capture = configured
         .release_fences(ReleaseFences::HandOver)

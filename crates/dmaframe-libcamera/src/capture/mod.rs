@@ -605,7 +605,7 @@ impl Drop for Capture {
         }
         if self.lost {
             // libcamera goes on believing in the camera and in the requests it has. What it may look at stays.
-            self.active.take().map_or((), std::mem::forget);
+            std::mem::forget(self.active.take());
             self.streams.iter_mut().for_each(Stream::abandon);
         }
     }

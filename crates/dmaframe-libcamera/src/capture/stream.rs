@@ -262,7 +262,6 @@ impl Stream {
             self.stats.errors += 1;
             self.hop
                 .dropped("libcamera flagged the buffer as damaged or gave it back unfilled");
-            drop(filled);
             self.cancelled(watcher, slot);
             return Ok(None);
         };
