@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = PathReport::new();
     capture.hop(0).into_iter().for_each(|hop| report.add(hop.clone()));
     let consumer = report.hop("another thread");
-    let (send, receive) = std::sync::mpsc::sync_channel::<dmaframe_core::Frame>(1);
+    let (send, receive) = std::sync::mpsc::sync_channel::<dmaframe_core::Frame>(0);
     let thread = std::thread::spawn(move || receive.into_iter().for_each(|_| consumer.zero_copy()));
     let start = Instant::now();
     for number in 0..count {

@@ -6,9 +6,10 @@ use common::{PATIENCE, SMALL, VIMC, VIRTUAL, alone, frame, next, pixels, viewfin
 use dmaframe_core::{Clock, ColorInfo, Fourcc, Modifier, Orientation, Size, Timestamp};
 use dmaframe_libcamera::{CameraMetadata, Capture};
 
-/// Frames go to another thread, which gives them back; every one of them is the camera's memory.
+/// Frames go to another thread, which gives them back; every one of them is the camera's memory. The channel holds none, so
+/// that the other thread never has more than one and the camera always has the two that it keeps.
 fn stream(capture: &mut Capture, count: u64) {
-    let (send, receive) = std::sync::mpsc::sync_channel::<dmaframe_core::Frame>(1);
+    let (send, receive) = std::sync::mpsc::sync_channel::<dmaframe_core::Frame>(0);
     let consumer = std::thread::spawn(move || {
         receive
             .into_iter()
@@ -62,7 +63,7 @@ fn frames_of_a_kernel_pipeline_come_without_a_copy() {
 fn frames_of_the_virtual_pipeline_have_two_planes_in_one_object() {
     let _alone = alone();
     let mut capture = viewfinder(need_camera!(VIRTUAL), 6).start().unwrap();
-    stream(&mut capture, 300);
+    stream(&mut capture, 150);
 
     let frame = frame(&mut capture);
     assert_eq!(
