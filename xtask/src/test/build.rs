@@ -156,7 +156,7 @@ pub(crate) fn libraries() -> Result<Vec<String>> {
     Ok(packages.map(|package| text(package, "name").to_owned()).collect())
 }
 
-/// The workspace's packages that these depend on, directly or not (dependencies of tests aside).
+/// The workspace's packages that these depend on by a version, directly or not.
 pub(crate) fn dependencies(metadata: &Value, packages: &[String]) -> Vec<String> {
     let mut found: Vec<String> = packages.to_vec();
     let mut next = 0;
@@ -166,7 +166,8 @@ pub(crate) fn dependencies(metadata: &Value, packages: &[String]) -> Vec<String>
         let local = package
             .into_iter()
             .flat_map(|p| list(&p["dependencies"]))
-            .filter(|d| d["path"].is_string() && d["kind"] != "dev");
+            // Those of tests are taken out of the package where they name no version.
+            .filter(|d| d["path"].is_string() && d["req"] != "*");
         for name in local.map(|d| text(d, "name").to_owned()) {
             if !found.contains(&name) {
                 found.push(name);
