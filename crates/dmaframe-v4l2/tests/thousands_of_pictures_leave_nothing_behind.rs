@@ -13,8 +13,8 @@ use dmaframe_v4l2::{Device, Encoder, Error, FormatRequest, Output, PixelFormat};
 #[global_allocator]
 static COUNTING: CountingAllocator = CountingAllocator;
 
-/// About 20 s in the lab; ten thousand pass as well.
-const FRAMES: u64 = 6_000;
+/// About 13 s in the lab; ten thousand pass as well.
+const FRAMES: u64 = 4_000;
 
 #[test]
 fn each_comes_out_once_and_nothing_grows() {

@@ -177,19 +177,26 @@ pub(crate) fn picture(pool: &FramePool, n: u64, ns: u64) -> Frame {
     frame
 }
 
-/// Tight bytes of a picture with smooth parts, edges and noise.
+/// Tight bytes of a picture with smooth parts, edges and noise. By whole rows: it is drawn often, and without
+/// optimisation.
 pub(crate) fn pattern(layout: &Layout, n: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut noise = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for plane in 0..layout.planes().len() {
         let (rows, len) = (u64::from(layout.rows(plane)), layout.row_bytes(plane) as u64);
-        for y in 0..rows {
-            for x in 0..len {
+        // Rows in which the light squares stand at even places, and those in which they do not.
+        let squares = [0, 1].map(|odd| {
+            let row = (0..len).map(|x| {
                 noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let smooth = (x + y + n * 3) / 4;
-                let edge = if (x / 32 + y / 32 + n) % 2 == 0 { 64 } else { 0 };
-                bytes.push((smooth + edge + (noise >> 61)) as u8);
-            }
+                let edge = if (x / 32 + odd) % 2 == 0 { 64 } else { 0 };
+                ((x + n * 3) / 4 + edge + (noise >> 61)) as u8
+            });
+            row.collect::<Vec<u8>>()
+        });
+        for y in 0..rows {
+            let row = &squares[((y / 32 + n) % 2) as usize];
+            let darker = (y / 4) as u8;
+            bytes.extend(row.iter().map(|value| value.wrapping_add(darker)));
         }
     }
     bytes
