@@ -89,17 +89,6 @@ impl Selection {
         &self.inside
     }
 
-    /// The same for tests in a lab whose root is a folder: they link the folder's libraries, whatever the host has.
-    pub(crate) fn for_folder(mut self) -> Result<Self> {
-        let metadata = metadata()?;
-        let there = |name: &&&str| list(&metadata["packages"]).any(|p| text(p, "name") == **name);
-        let linked = LINKED.iter().filter(|l| l.inside).flat_map(|l| l.packages);
-        self.inside = linked.filter(there).map(|&name| name.to_owned()).collect();
-        self.excluded.retain(|p| !self.inside.contains(p));
-        self.excluded.extend_from_slice(&self.inside);
-        Ok(self)
-    }
-
     /// Whether a package is built on the host.
     pub(crate) fn has(&self, package: &str) -> bool {
         !self.excluded.iter().any(|p| p == package)
@@ -187,6 +176,16 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 
 /// Everything that can be linked here; installs the libraries where that is allowed.
 pub(crate) fn selection(yes: bool) -> Result<Selection> {
+    select(yes, false)
+}
+
+/// The same for tests in a lab whose root is a folder: what can be built there links the folder's libraries, whatever the
+/// host has.
+pub(crate) fn selection_for_folder(yes: bool) -> Result<Selection> {
+    select(yes, true)
+}
+
+fn select(yes: bool, folder: bool) -> Result<Selection> {
     let metadata = metadata()?;
     let packages: Vec<_> = list(&metadata["packages"]).collect();
     let used = |linked: &Linked| {
@@ -197,7 +196,7 @@ pub(crate) fn selection(yes: bool) -> Result<Selection> {
     let (mut features, mut excluded, mut inside) = (Vec::new(), Vec::new(), Vec::new());
     for linked in LINKED.iter().filter(|l| used(l)) {
         let missing: Vec<_> = linked.needs.iter().filter(|n| !n.met()).copied().collect();
-        if linked.inside && !missing.is_empty() {
+        if linked.inside && (folder || !missing.is_empty()) {
             features.push(linked.feature);
             excluded.extend(linked.packages.iter().map(|&p| p.to_owned()));
             inside.extend(linked.packages.iter().map(|&p| p.to_owned()));

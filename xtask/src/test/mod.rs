@@ -81,7 +81,6 @@ fn pass_signals_on() {
 pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     crate::signals::watch()?;
     std::thread::spawn(pass_signals_on);
-    let mut selection = build::selection(args.yes)?;
     // The lab first: should it need to ask something, it asks at once.
     let lab = if args.host {
         None
@@ -97,14 +96,14 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
         .as_ref()
         .map(|lab| &lab.root)
         .filter(|root| *root != Path::new("/"));
+    let selection = match folder {
+        Some(_) => build::selection_for_folder(args.yes)?,
+        None => build::selection(args.yes)?,
+    };
+    let packages = asked(args, selection.inside());
     let inside = match folder {
-        Some(root) => {
-            selection = selection.for_folder()?;
-            let packages = asked(args, selection.inside());
-            let wanted = !packages.is_empty();
-            wanted.then(|| inside::Inside::new(root, packages)).transpose()?
-        }
-        None => None,
+        Some(root) if !packages.is_empty() => Some(inside::Inside::new(root, packages)?),
+        _ => None,
     };
     if folder.is_none() && !selection.inside().is_empty() {
         let lost = selection.inside().join(", ");
