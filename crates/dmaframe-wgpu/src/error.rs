@@ -50,6 +50,50 @@ pub enum Error {
         /// The text.
         text: String,
     },
+    /// The export pool writes no such format.
+    #[error("no export of {fourcc}: only of XR24, AR24, XB24, AB24, NV12, NV21, YU12, YV12 and YUYV")]
+    ExportFormat {
+        /// The format asked for.
+        fourcc: dmaframe_core::Fourcc,
+    },
+    /// The export pool writes no such matrix.
+    #[error("no export of {fourcc} with H.273 matrix {matrix}: only 1, 4, 5, 6, 7 and 9")]
+    ExportMatrix {
+        /// The format asked for.
+        fourcc: dmaframe_core::Fourcc,
+        /// The matrix asked for.
+        matrix: u8,
+    },
+    /// A list of kinds of memory that is none.
+    #[error(
+        "{text:?} is no list of memory to leave out: -exported, -imported, -host, -readback, parted by commas"
+    )]
+    ExportNames {
+        /// The text.
+        text: String,
+    },
+    /// An export pool without slots.
+    #[error("an export pool needs at least one slot")]
+    NoSlots,
+    /// No memory for an export pool; each kind with its reason.
+    #[error("no memory to export from: {}", texts(.0))]
+    NoExportMemory(Vec<crate::PassedOver>),
+    /// All slots of an export pool are in use.
+    #[error("all {slots} slots are in use: {held} in frames, {waiting} wait for fences or for the GPU")]
+    Starved {
+        /// Slots there are.
+        slots: usize,
+        /// Slots in frames.
+        held: usize,
+        /// Slots that came back and are still read or written.
+        waiting: usize,
+    },
+    /// The GPU had not finished the picture at the deadline.
+    #[error("the GPU had not finished the picture at the deadline")]
+    NotReady,
+    /// The GPU's work on a picture failed, or its result could not be read.
+    #[error("the picture is lost: its work failed")]
+    Lost,
     /// The Vulkan half refused or failed.
     #[error(transparent)]
     Vulkan(#[from] dmaframe_vulkan::Error),
@@ -66,5 +110,10 @@ fn list(refusals: &[(Route, Refusal)]) -> String {
         .iter()
         .map(|(route, why)| format!("{route}: {why}"))
         .collect();
+    texts.join("; ")
+}
+
+fn texts(passed_over: &[crate::PassedOver]) -> String {
+    let texts: Vec<_> = passed_over.iter().map(|passed| passed.to_string()).collect();
     texts.join("; ")
 }

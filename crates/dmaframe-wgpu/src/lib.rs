@@ -5,18 +5,22 @@
 
 mod convert;
 mod error;
+mod export;
 mod level;
 mod options;
 mod sys;
 mod track;
+mod verdict;
 
 pub use convert::{
     Area, Assume, ChromaFilter, Conversion, ConvertError, Converted, Filter, HighRange, Light,
 };
 pub use dmaframe_vulkan::{self as vulkan, Refusal, Route};
 pub use error::Error;
+pub use export::{Counts, ExportMemory, PassedOver};
 pub use level::Level;
 pub use options::{FenceExport, GpuOptions, ImportOptions, Routes};
+pub use verdict::Verdict;
 
 #[cfg(feature = "wgpu-28")]
 pub mod v28;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dmaframe_vulkan::ash::{ext, vk};
 
-use super::{submit, sys, wgpu};
+use super::{submit, sys, version, wgpu};
 use crate::track::Tracker;
 use crate::{FenceExport, GpuOptions, Level};
 
@@ -141,7 +141,7 @@ fn level(gpu: &dmaframe_vulkan::Gpu) -> Level {
         return Level::Upload;
     }
     match sys::sync_fd(gpu) {
-        (true, true) if sys::GPU_WAITS => Level::Explicit,
+        (true, true) if version::GPU_WAITS => Level::Explicit,
         (_, true) => Level::Release,
         _ => Level::Plain,
     }

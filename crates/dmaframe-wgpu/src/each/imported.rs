@@ -57,6 +57,8 @@ pub(super) struct Kept {
     pub(super) shared: Shared,
     /// How many have taken the memory over and not given it back.
     pub(super) users: AtomicUsize,
+    /// The buffer, where it is one that frames are copied into.
+    pub(super) target: vk::Buffer,
 }
 
 impl Kept {
@@ -66,6 +68,15 @@ impl Kept {
             source,
             shared,
             users: AtomicUsize::new(0),
+            target: vk::Buffer::null(),
+        }
+    }
+
+    /// Memory of the device's own that frames are copied into.
+    pub(super) fn of_copy(route: Route, source: Source, target: vk::Buffer) -> Self {
+        Self {
+            target,
+            ..Self::new(route, source, Shared::default())
         }
     }
 

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dmaframe_core::Frame;
 use dmaframe_vulkan::{BufferImport, CacheStats, ImportCache};
 
+use super::copies::Copies;
 use super::imported::{Kept, Shared};
 use super::upload::Uploads;
-use super::{Gpu, Imported, Source, sys};
-use crate::{Error, ImportOptions, Refusal, Route};
+use super::{Gpu, Imported, Source, host, images, sys};
+use crate::verdict::{Kind, Verdicts, holds_for_frame};
+use crate::{Error, ImportOptions, Refusal, Route, Verdict};
 
 /// What a route said.
 pub(super) enum Tried {
@@ -18,14 +20,30 @@ pub(super) enum Tried {
     Refused(Refusal),
 }
 
+/// What is known of a buffer that was imported before.
+#[derive(Clone, Debug)]
+enum Known {
+    /// Its memory is the GPU's to read.
+    Import(Arc<Kept>),
+    /// The GPU copies from its pages.
+    Pages(Arc<BufferImport>),
+    /// It has been uploaded, since no other route takes it.
+    Upload,
+    /// Bytes that were uploaded once. If they come again they are a pool's, and worth an import.
+    Once,
+}
+
 /// Imports frames on one device, by the best route that takes each, and keeps the imports.
 ///
-/// Any number of threads may use it, and any number of importers one device.
+/// Any number of threads may use it, and any number of importers one device. Imports and submitted work do not need it:
+/// it may be dropped before them.
 #[derive(Debug)]
 pub struct Importer {
     gpu: Gpu,
     options: ImportOptions,
-    cache: Mutex<ImportCache<Arc<Kept>>>,
+    cache: Mutex<ImportCache<Known>>,
+    verdicts: Verdicts,
+    copies: Copies,
     uploads: Uploads,
 }
 
@@ -42,6 +60,8 @@ impl Importer {
         Self {
             gpu: gpu.clone(),
             cache: Mutex::new(ImportCache::new(options.capacity)),
+            verdicts: Verdicts::default(),
+            copies: Copies::new(options.slots),
             uploads: Uploads::new(options.slots),
             options,
         }
@@ -50,24 +70,65 @@ impl Importer {
     /// A frame for the GPU to read. It is borrowed: after an error it is as before.
     ///
     /// Imports of dma-bufs do not block; the second one of a buffer costs no system call and no allocation. Routes that
-    /// copy wait for the frame's fences, [`ImportOptions::wait`] at most.
+    /// copy ([`Route::HostPointer`], [`Route::Upload`]) submit the copy at once, and wait for the frame's fences and for
+    /// their own memory, [`ImportOptions::wait`] at most.
     ///
     /// # Errors
-    /// [`Error::NoRoute`] with the reason of each route; [`Error::Timeout`], [`Error::Busy`], [`Error::DeviceLost`].
+    /// [`Error::NoRoute`] with the reason of each route; [`Error::Timeout`], [`Error::Busy`] when so many copies are in
+    /// use, [`Error::DeviceLost`], [`Error::Wgpu`].
     pub fn import(&self, frame: &Frame) -> Result<Imported, Error> {
-        if let Some(kept) = self.cache().get(frame, CACHED) {
-            return Ok(self.imported(frame, Arc::clone(kept)));
+        let known = self.cache().get(frame, CACHED).cloned();
+        let tried = match &known {
+            Some(Known::Import(kept)) => return Ok(self.imported(frame, Arc::clone(kept))),
+            Some(Known::Pages(pages)) => self.copy_pages(frame, pages)?,
+            Some(Known::Upload) => self.upload(frame)?,
+            Some(Known::Once) | None => return self.import_new(frame, known.is_some()),
+        };
+        match tried {
+            Tried::Taken(kept) => Ok(self.imported(frame, kept)),
+            // What was possible once is not any more.
+            Tried::Refused(refusal) => {
+                let route = match known {
+                    Some(Known::Pages(_)) => Route::HostPointer,
+                    _ => Route::Upload,
+                };
+                Err(Error::NoRoute(vec![(route, refusal)]))
+            }
         }
-        let mut reasons: Vec<_> = self
-            .options
-            .routes
-            .off()
-            .map(|route| (route, Refusal::SwitchedOff))
-            .collect();
+    }
+
+    /// By the first route that takes it.
+    fn import_new(&self, frame: &Frame, again: bool) -> Result<Imported, Error> {
+        let kind = Kind::of(frame);
+        let off = self.options.routes.off();
+        let mut reasons: Vec<_> = off.map(|route| (route, Refusal::SwitchedOff)).collect();
         for route in self.options.routes.as_slice() {
-            match self.by(*route, frame)? {
-                Tried::Taken(kept) => return Ok(self.imported(frame, kept)),
-                Tried::Refused(refusal) => reasons.push((*route, refusal)),
+            if let Some(refusal) = self.verdicts.lasting(&kind, *route) {
+                reasons.push((*route, refusal));
+                continue;
+            }
+            match self.by(*route, frame, again)? {
+                Tried::Taken(kept) => {
+                    self.verdicts.keep(&kind, *route, None);
+                    // A failure that may pass is not a reason to take a worse route for ever.
+                    let sure = reasons.iter().all(|(_, why)| holds_for_frame(why));
+                    if *route == Route::Upload && sure {
+                        let objects = !frame.buffer().objects().is_empty();
+                        self.keep(
+                            frame,
+                            if objects || again {
+                                Known::Upload
+                            } else {
+                                Known::Once
+                            },
+                        );
+                    }
+                    return Ok(self.imported(frame, kept));
+                }
+                Tried::Refused(refusal) => {
+                    self.verdicts.keep(&kind, *route, Some(refusal.clone()));
+                    reasons.push((*route, refusal));
+                }
             }
         }
         Err(Error::NoRoute(reasons))
@@ -82,12 +143,61 @@ impl Importer {
         }
     }
 
-    fn by(&self, route: Route, frame: &Frame) -> Result<Tried, Error> {
+    fn by(&self, route: Route, frame: &Frame, again: bool) -> Result<Tried, Error> {
         match route {
             Route::Buffer => self.buffer(frame),
-            Route::Upload => self.uploads.upload(&self.gpu, frame, self.options.wait),
-            _ => Ok(Tried::Refused(Refusal::SwitchedOff)),
+            Route::Image => self.image(frame),
+            Route::HostPointer => self.pages(frame, again),
+            _ => self.upload(frame),
         }
+    }
+
+    fn upload(&self, frame: &Frame) -> Result<Tried, Error> {
+        self.uploads
+            .upload(&self.gpu, &self.copies, frame, self.options.wait)
+    }
+
+    fn image(&self, frame: &Frame) -> Result<Tried, Error> {
+        let tried = images::import(&self.gpu, frame)?;
+        if let Tried::Taken(kept) = &tried {
+            self.keep(frame, Known::Import(Arc::clone(kept)));
+        }
+        Ok(tried)
+    }
+
+    /// Pinning pages costs as much as copying them: for memory that comes again.
+    fn pages(&self, frame: &Frame, again: bool) -> Result<Tried, Error> {
+        let later = self.options.routes.as_slice().contains(&Route::Upload);
+        if frame.buffer().objects().is_empty() && !again && later {
+            return Ok(Tried::Refused(Refusal::FirstTime));
+        }
+        match host::pages(&self.gpu, frame) {
+            Ok(pages) => {
+                let tried = self.copy_pages(frame, &pages)?;
+                if matches!(tried, Tried::Taken(_)) {
+                    self.keep(frame, Known::Pages(pages));
+                }
+                Ok(tried)
+            }
+            Err(refusal) => refused(Route::HostPointer, refusal),
+        }
+    }
+
+    fn copy_pages(&self, frame: &Frame, pages: &Arc<BufferImport>) -> Result<Tried, Error> {
+        host::copy(&self.gpu, &self.copies, frame, pages, self.options.wait)
+    }
+
+    fn keep(&self, frame: &Frame, known: Known) {
+        let mut cache = self.cache();
+        // Pinned bytes keep their buffer alive themselves; when nobody else has it, it will not come again.
+        cache.retain(|known, buffer| !matches!(known, Known::Pages(_)) || buffer != Some(1));
+        cache.insert(frame.buffer(), CACHED, known);
+    }
+
+    /// What each route said to each kind of frame so far.
+    #[must_use]
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        self.verdicts.list()
     }
 
     fn buffer(&self, frame: &Frame) -> Result<Tried, Error> {
@@ -107,7 +217,7 @@ impl Importer {
             ..Shared::default()
         };
         let kept = Arc::new(Kept::new(Route::Buffer, Source::Buffers(source), shared));
-        self.cache().insert(frame.buffer(), CACHED, Arc::clone(&kept));
+        self.keep(frame, Known::Import(Arc::clone(&kept)));
         Ok(Tried::Taken(kept))
     }
 
@@ -119,7 +229,7 @@ impl Importer {
         Ok(())
     }
 
-    fn cache(&self) -> MutexGuard<'_, ImportCache<Arc<Kept>>> {
+    fn cache(&self) -> MutexGuard<'_, ImportCache<Known>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

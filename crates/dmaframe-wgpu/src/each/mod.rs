@@ -1,9 +1,13 @@
 //! One source, compiled once for each version of wgpu: `wgpu` is that version, and `super::sys` what it does its own way.
 
-use super::wgpu;
+use super::{sys as version, wgpu};
 
 mod converter;
+mod copies;
+mod export;
 mod gpu;
+mod host;
+mod images;
 mod imported;
 mod importer;
 mod open;
@@ -15,6 +19,7 @@ mod upload;
 #[doc(hidden)]
 pub use converter::Shape;
 pub use converter::{Converter, PassTarget, Path, Picture, Target};
+pub use export::{ExportBuilder, ExportPool, ExportTarget, Exporting};
 pub use gpu::Gpu;
 pub use imported::{Imported, PlaneBuffer, PlaneTexture, Source};
 pub use importer::Importer;

@@ -1,19 +1,24 @@
-//! The last resort: the CPU copies the picture into memory of the device.
+//! The last resort: the CPU copies the picture into memory that the device reads.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use dmaframe_core::{Error as FrameError, Fourcc, Frame, Layout, Size};
+use dmaframe_vulkan::{BufferImport, Upload};
 
+use super::copies::{Copies, Copy};
 use super::imported::{Kept, PlaneBuffer, Shared};
-use super::importer::{Tried, fits};
+use super::importer::{Tried, fits, refused};
 use super::scope::scoped;
-use super::{Gpu, Source, wgpu};
+use super::{Gpu, Source, Submission, wgpu};
 use crate::{Error, Refusal, Route};
 
 /// Most kinds of pictures (format and size) that have memory at a time.
 const KINDS: usize = 4;
+/// Staging buffers of a kind: one being written, one being copied, one to spare.
+const STAGES: usize = 3;
 
 /// Memory that pictures are copied into, kept from frame to frame.
 #[derive(Debug)]
@@ -26,9 +31,16 @@ pub(super) struct Uploads {
 #[derive(Debug)]
 struct Ring {
     layout: Layout,
-    targets: Vec<Arc<Kept>>,
-    tight: Vec<u8>,
+    way: Way,
     used: u64,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// Mapped memory of the driver's, and a copy by the GPU. The newest copies, oldest first.
+    Staged(Arc<Upload>, VecDeque<Submission>),
+    /// wgpu's own way, on other backends.
+    Written { targets: Vec<Arc<Kept>>, tight: Vec<u8> },
 }
 
 impl Uploads {
@@ -39,52 +51,142 @@ impl Uploads {
         }
     }
 
-    pub(super) fn upload(&self, gpu: &Gpu, frame: &Frame, wait: Duration) -> Result<Tried, Error> {
-        let view = match frame.map_read(wait) {
-            Ok(view) => view,
-            Err(FrameError::Timeout { what, .. }) => return Err(Error::Timeout { what, waited: wait }),
-            Err(refusal) => return Ok(Tried::Refused(refusal.into())),
-        };
+    /// Copies the frame, whose memory is not needed any more when this returns.
+    pub(super) fn upload(
+        &self,
+        gpu: &Gpu,
+        copies: &Copies,
+        frame: &Frame,
+        wait: Duration,
+    ) -> Result<Tried, Error> {
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = match ring(&mut rings, frame.fourcc(), frame.layout().size()) {
+        let ring = match ring(gpu, &mut rings, frame.fourcc(), frame.layout().size()) {
             Ok(ring) => ring,
             Err(refusal) => return Ok(Tried::Refused(refusal)),
         };
-        let len = ring.layout.object_len(0).next_multiple_of(4);
-        if let Err(refusal) = fits(gpu, len) {
+        if let Err(refusal) = fits(gpu, ring.layout.object_len(0).next_multiple_of(4)) {
             return Ok(Tried::Refused(refusal));
         }
-        ring.tight.resize(usize::try_from(len).unwrap_or(usize::MAX), 0);
-        view.copy_tight(&mut ring.tight)?;
-        drop(view);
-        let free = ring
-            .targets
-            .iter_mut()
-            .position(|target| Arc::get_mut(target).is_some());
-        let index = match free {
-            Some(index) => index,
-            None if ring.targets.len() < self.slots => {
-                ring.targets.push(Arc::new(target(gpu, &ring.layout, len)?));
-                ring.targets.len() - 1
+        match &mut ring.way {
+            Way::Written { targets, tight } => {
+                written(gpu, frame, wait, &ring.layout, targets, tight, self.slots)
             }
-            None => {
-                return Err(Error::Busy {
-                    what: "uploaded frames of this format and size",
-                    limit: self.slots,
-                });
+            Way::Staged(upload, newest) => {
+                let staged = match stage(upload, newest, frame, wait)? {
+                    Ok(staged) => staged,
+                    Err(refusal) => return refused(Route::Upload, refusal),
+                };
+                let copy = Copy {
+                    from: &staged,
+                    route: Route::Upload,
+                    reads: None,
+                    wait: None,
+                };
+                let (tried, submission) = copies.copy(gpu, copy)?;
+                newest.extend(submission);
+                while newest.len() > STAGES {
+                    newest.pop_front();
+                }
+                Ok(tried)
             }
-        };
-        let target = &ring.targets[index];
-        if let Source::Buffers(planes) = &target.source {
-            scoped(gpu.device(), "Queue::write_buffer", || {
-                gpu.queue().write_buffer(&planes[0].buffer, 0, &ring.tight);
-            })?;
         }
-        Ok(Tried::Taken(Arc::clone(target)))
     }
 }
 
-fn ring(rings: &mut Vec<Ring>, fourcc: Fourcc, size: Size) -> Result<&mut Ring, Refusal> {
+/// Copies into staging memory, when some is free.
+fn stage(
+    upload: &Upload,
+    newest: &mut VecDeque<Submission>,
+    frame: &Frame,
+    wait: Duration,
+) -> Result<Result<Arc<BufferImport>, Refusal>, Error> {
+    let end = Instant::now() + wait;
+    loop {
+        return match upload.stage(frame, end) {
+            Ok(staged) => Ok(Ok(staged)),
+            Err(dmaframe_vulkan::Error::Busy { .. }) => {
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Error::Timeout {
+                        what: "staging memory",
+                        waited: wait,
+                    });
+                }
+                match newest.pop_front() {
+                    Some(copy) => {
+                        let _ = copy.wait(end)?;
+                    }
+                    // Done, and about to be let go of by the thread that sees it.
+                    None => std::thread::sleep(left.min(Duration::from_micros(200))),
+                }
+                continue;
+            }
+            Err(dmaframe_vulkan::Error::Frame(FrameError::Timeout { .. })) => Err(Error::Timeout {
+                what: "the frame's acquire fence",
+                waited: wait,
+            }),
+            Err(dmaframe_vulkan::Error::Frame(error)) => Ok(Err(error.into())),
+            Err(dmaframe_vulkan::Error::Refused { refusal, .. }) => Ok(Err(refusal)),
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+/// Through wgpu: two copies by the CPU, and one by the GPU.
+fn written(
+    gpu: &Gpu,
+    frame: &Frame,
+    wait: Duration,
+    layout: &Layout,
+    targets: &mut Vec<Arc<Kept>>,
+    tight: &mut Vec<u8>,
+    slots: usize,
+) -> Result<Tried, Error> {
+    let view = match frame.map_read(wait) {
+        Ok(view) => view,
+        Err(FrameError::Timeout { .. }) => {
+            return Err(Error::Timeout {
+                what: "the frame's acquire fence",
+                waited: wait,
+            });
+        }
+        Err(error) => return Ok(Tried::Refused(error.into())),
+    };
+    let len = layout.object_len(0).next_multiple_of(4);
+    tight.resize(usize::try_from(len).unwrap_or(usize::MAX), 0);
+    view.copy_tight(tight)?;
+    drop(view);
+    let free = targets
+        .iter_mut()
+        .position(|target| Arc::get_mut(target).is_some());
+    let index = match free {
+        Some(index) => index,
+        None if targets.len() < slots => {
+            targets.push(Arc::new(target(gpu, layout, len)?));
+            targets.len() - 1
+        }
+        None => {
+            return Err(Error::Busy {
+                what: "copies of frames of this format and size",
+                limit: slots,
+            });
+        }
+    };
+    let target = &targets[index];
+    if let Source::Buffers(planes) = &target.source {
+        scoped(gpu.device(), "Queue::write_buffer", || {
+            gpu.queue().write_buffer(&planes[0].buffer, 0, tight);
+        })?;
+    }
+    Ok(Tried::Taken(Arc::clone(target)))
+}
+
+fn ring<'a>(
+    gpu: &Gpu,
+    rings: &'a mut Vec<Ring>,
+    fourcc: Fourcc,
+    size: Size,
+) -> Result<&'a mut Ring, Refusal> {
     let now = rings.iter().map(|ring| ring.used).max().unwrap_or(0) + 1;
     let found = rings
         .iter()
@@ -99,12 +201,18 @@ fn ring(rings: &mut Vec<Ring>, fourcc: Fourcc, size: Size) -> Result<&mut Ring, 
                     rings.swap_remove(oldest);
                 }
             }
-            rings.push(Ring {
-                layout,
-                targets: Vec::new(),
-                tight: Vec::new(),
-                used: 0,
-            });
+            let way = match gpu.vulkan() {
+                None => Way::Written {
+                    targets: Vec::new(),
+                    tight: Vec::new(),
+                },
+                Some(vulkan) => match Upload::new(vulkan, fourcc, size, STAGES) {
+                    Ok(upload) => Way::Staged(Arc::new(upload), VecDeque::new()),
+                    Err(dmaframe_vulkan::Error::Frame(error)) => return Err(error.into()),
+                    Err(_) => return Err(Refusal::NotVulkan),
+                },
+            };
+            rings.push(Ring { layout, way, used: 0 });
             rings.len() - 1
         }
     };

@@ -2,10 +2,10 @@
 
 use dmaframe_vulkan::ash::vk;
 
-use super::wgpu::DeviceDescriptor;
 use super::wgpu::hal::api::Vulkan;
-use super::wgpu::hal::vulkan::{Adapter, CreateDeviceCallback, Queue};
+use super::wgpu::hal::vulkan::{self, Adapter, CreateDeviceCallback, Queue};
 use super::wgpu::hal::{DeviceError, OpenDevice};
+use super::wgpu::{Device, DeviceDescriptor, Texture, TextureDescriptor};
 
 /// Whether a submission can be made to wait for a semaphore.
 pub(crate) const GPU_WAITS: bool = false;
@@ -27,4 +27,26 @@ pub(crate) unsafe fn open(
 ) -> Result<OpenDevice<Vulkan>, DeviceError> {
     // SAFETY: the caller's promises are the call's.
     unsafe { adapter.open_with_callback(descriptor.required_features, &descriptor.memory_hints, Some(more)) }
+}
+
+/// The bytes of a mapped buffer.
+pub(crate) fn mapped(buffer: &super::wgpu::Buffer) -> Option<super::wgpu::BufferView> {
+    Some(buffer.slice(..).get_mapped_range())
+}
+
+/// Whether wgpu can be told in which layout a texture comes.
+pub(crate) const KEEPS_CONTENTS: bool = false;
+
+/// A texture. wgpu believes that it is nowhere, whatever `_ready` says.
+///
+/// # Safety
+/// As for the call inside.
+pub(crate) unsafe fn texture(
+    device: &Device,
+    hal: vulkan::Texture,
+    descriptor: &TextureDescriptor<'_>,
+    _ready: bool,
+) -> Texture {
+    // SAFETY: the caller's promises are the call's.
+    unsafe { device.create_texture_from_hal::<Vulkan>(hal, descriptor) }
 }

@@ -2,10 +2,10 @@
 
 use dmaframe_vulkan::ash::vk;
 
-use super::wgpu::DeviceDescriptor;
 use super::wgpu::hal::api::Vulkan;
-use super::wgpu::hal::vulkan::{Adapter, CreateDeviceCallback, Queue};
+use super::wgpu::hal::vulkan::{self, Adapter, CreateDeviceCallback, Queue};
 use super::wgpu::hal::{DeviceError, OpenDevice};
+use super::wgpu::{Device, DeviceDescriptor, Texture, TextureDescriptor};
 
 /// Whether a submission can be made to wait for a semaphore.
 pub(crate) const GPU_WAITS: bool = true;
@@ -38,4 +38,32 @@ pub(crate) unsafe fn open(
             Some(more),
         )
     }
+}
+
+/// The bytes of a mapped buffer.
+pub(crate) fn mapped(buffer: &super::wgpu::Buffer) -> Option<super::wgpu::BufferView> {
+    buffer.slice(..).get_mapped_range().ok()
+}
+
+/// Whether wgpu can be told in which layout a texture comes.
+pub(crate) const KEEPS_CONTENTS: bool = true;
+
+/// A texture that is in `SHADER_READ_ONLY_OPTIMAL` when it is first used, if `ready`; else nowhere.
+///
+/// # Safety
+/// As for the call inside.
+pub(crate) unsafe fn texture(
+    device: &Device,
+    hal: vulkan::Texture,
+    descriptor: &TextureDescriptor<'_>,
+    ready: bool,
+) -> Texture {
+    use super::wgpu::TextureUses;
+    let state = if ready {
+        TextureUses::RESOURCE
+    } else {
+        TextureUses::UNINITIALIZED
+    };
+    // SAFETY: the caller's promises are the call's.
+    unsafe { device.create_texture_from_hal::<Vulkan>(hal, descriptor, state) }
 }

@@ -1,9 +1,9 @@
 // Included once for each version of wgpu; `dw` is this crate's module for it.
 
-use dmaframe_core::{Fourcc, Size};
-use dmaframe_wgpu::{ImportOptions, Route, Routes};
+use dmaframe_core::{Fourcc, Frame, FrameMeta, Layout, Size};
+use dmaframe_wgpu::{GpuOptions, ImportOptions, Route, Routes};
 
-use crate::common::{Shape, TIGHT, same, udmabuf_frame};
+use crate::common::{FALSE_ERRORS, Shape, TIGHT, memfd_frame, picture, same, tight_len, udmabuf_frame};
 
 /// Odd offsets and strides, not multiples of a page or of 4.
 const ODD: Shape = Shape {
@@ -11,39 +11,201 @@ const ODD: Shape = Shape {
     offset: 4097,
     padding: 3,
 };
+/// NM12 and the like.
 const TWO: Shape = Shape {
     objects: 2,
     offset: 0,
     padding: 16,
 };
+/// What images can be made of: whole texels.
+const WIDE: Shape = Shape {
+    objects: 1,
+    offset: 64,
+    padding: 64,
+};
+const SIZE: Size = Size::new(21, 11);
 
 fn only(gpu: &Gpu, route: Route) -> Importer {
     Importer::with_options(gpu, ImportOptions::default().routes(Routes::only(&[route])))
-}
-
-#[test]
-fn a_plain_device_reads_every_format_as_buffers() {
-    let Some(bench) = Bench::plain() else { return };
-    if !bench.dmabufs() {
-        return;
-    }
-    let importer = only(&bench.gpu, Route::Buffer);
-    for fourcc in formats() {
-        for shape in [TIGHT, ODD, TWO] {
-            let Some((frame, bytes)) = udmabuf_frame(fourcc, Size::new(21, 11), shape, 1) else {
-                return;
-            };
-            let imported = importer.import(&frame).unwrap();
-            assert_eq!(imported.route(), Route::Buffer);
-            same(&bench.read(&imported), &bytes, &format!("{fourcc} {shape:?}"));
-        }
-    }
-    drop(importer);
-    bench.done();
 }
 
 fn formats() -> impl Iterator<Item = Fourcc> {
     dmaframe_core::format::all_formats()
         .iter()
         .map(|info| info.fourcc)
+}
+
+/// Imports the frame twice and compares what the GPU sees both times.
+fn exact(bench: &Bench, importer: &Importer, frame: &Frame, bytes: &[u8], route: Route, what: &str) {
+    for _ in 0..2 {
+        let imported = importer.import(frame).unwrap();
+        assert_eq!(imported.route(), route, "{what}");
+        same(
+            &bench.read(&imported),
+            bytes,
+            &format!("{} {what}", frame.fourcc()),
+        );
+    }
+}
+
+fn buffers_are_exact(bench: Bench, sizes: &[Size]) {
+    if !bench.dmabufs() {
+        return;
+    }
+    let importer = only(&bench.gpu, Route::Buffer);
+    for (fourcc, size) in formats().flat_map(|fourcc| sizes.iter().map(move |size| (fourcc, *size))) {
+        for shape in [TIGHT, ODD, TWO] {
+            let Some((frame, bytes)) = udmabuf_frame(fourcc, size, shape, 1) else {
+                return;
+            };
+            exact(
+                &bench,
+                &importer,
+                &frame,
+                &bytes,
+                Route::Buffer,
+                &format!("{shape:?}"),
+            );
+        }
+    }
+    drop(importer);
+    bench.done();
+}
+
+#[test]
+fn a_plain_device_reads_every_format_as_buffers() {
+    if let Some(bench) = Bench::plain() {
+        buffers_are_exact(bench, &[SIZE]);
+    }
+}
+
+#[test]
+fn a_device_of_ours_reads_every_format_as_buffers_with_ownership_transferred() {
+    if let Some(bench) = Bench::ours() {
+        assert!(bench.gpu.level() >= dmaframe_wgpu::Level::Release || !dmaframe_testkit::in_lab());
+        buffers_are_exact(bench, &[SIZE]);
+    }
+}
+
+/// As many formats as images are possible for; how many is the driver's and wgpu's business, but not none.
+fn images_are_exact(bench: Bench, shapes: &[Shape]) {
+    if !bench.dmabufs() {
+        return;
+    }
+    let importer = only(&bench.gpu, Route::Image);
+    let mut taken = Vec::new();
+    for fourcc in formats() {
+        for shape in shapes {
+            let Some((frame, bytes)) = udmabuf_frame(fourcc, SIZE, *shape, 2) else {
+                return;
+            };
+            match importer.import(&frame) {
+                Ok(imported) => {
+                    drop(imported);
+                    exact(
+                        &bench,
+                        &importer,
+                        &frame,
+                        &bytes,
+                        Route::Image,
+                        &format!("{shape:?}"),
+                    );
+                    taken.push(fourcc);
+                }
+                Err(dmaframe_wgpu::Error::NoRoute(reasons)) => {
+                    assert!(
+                        reasons.iter().any(|(route, _)| *route == Route::Image),
+                        "{reasons:?}"
+                    );
+                }
+                Err(error) => panic!("{fourcc}: {error}"),
+            }
+        }
+    }
+    for needed in [Fourcc::NV12, Fourcc::YUV420, Fourcc::XRGB8888, Fourcc::R8] {
+        assert!(taken.contains(&needed), "{needed} is not in {taken:?}");
+    }
+    for verdict in importer.verdicts() {
+        println!("{verdict}");
+    }
+    drop(importer);
+    bench.done_but(&FALSE_ERRORS);
+}
+
+#[test]
+fn a_plain_device_reads_frames_as_textures() {
+    if let Some(bench) = Bench::plain() {
+        images_are_exact(bench, &[TIGHT, WIDE]);
+    }
+}
+
+#[test]
+fn a_device_of_ours_reads_frames_as_textures_with_ownership_transferred() {
+    if let Some(bench) = Bench::ours() {
+        images_are_exact(bench, &[TIGHT, WIDE, TWO]);
+    }
+}
+
+#[test]
+fn memfds_and_pooled_bytes_are_read_from_their_own_pages() {
+    let Some(bench) = Bench::ours() else { return };
+    let extensions = bench.gpu.vulkan().map(dmaframe_wgpu::vulkan::Gpu::extensions);
+    if !extensions.is_some_and(|e| e.has(dmaframe_wgpu::vulkan::ash::ext::external_memory_host::NAME)) {
+        dmaframe_testkit::skip("the device has no VK_EXT_external_memory_host");
+        return;
+    }
+    let importer = Importer::new(&bench.gpu);
+    for fourcc in formats() {
+        for shape in [TIGHT, ODD, TWO] {
+            let (frame, bytes) = memfd_frame(fourcc, SIZE, shape, 3);
+            exact(
+                &bench,
+                &importer,
+                &frame,
+                &bytes,
+                Route::HostPointer,
+                &format!("{shape:?}"),
+            );
+        }
+    }
+    drop(importer);
+    bench.done();
+}
+
+fn uploads_are_exact(bench: Bench) {
+    let importer = Importer::with_options(&bench.gpu, ImportOptions::default().without(Route::HostPointer));
+    for fourcc in formats() {
+        for shape in [TIGHT, ODD, TWO] {
+            let (frame, bytes) = memfd_frame(fourcc, SIZE, shape, 4);
+            exact(
+                &bench,
+                &importer,
+                &frame,
+                &bytes,
+                Route::Upload,
+                &format!("{shape:?}"),
+            );
+        }
+        let layout = Layout::tight(fourcc, SIZE).unwrap();
+        let bytes = picture(tight_len(fourcc, SIZE), 5);
+        let frame = Frame::from_bytes(bytes.clone(), &layout, FrameMeta::default()).unwrap();
+        exact(&bench, &importer, &frame, &bytes, Route::Upload, "bytes");
+    }
+    drop(importer);
+    bench.done();
+}
+
+#[test]
+fn every_format_is_uploaded_where_nothing_else_is_possible() {
+    if let Some(bench) = Bench::plain() {
+        uploads_are_exact(bench);
+    }
+}
+
+#[test]
+fn every_format_is_uploaded_on_another_backend() {
+    if let Some(bench) = Bench::plain_with(GpuOptions::default().without_vulkan()) {
+        assert_eq!(bench.gpu.level(), dmaframe_wgpu::Level::Upload);
+        uploads_are_exact(bench);
+    }
 }

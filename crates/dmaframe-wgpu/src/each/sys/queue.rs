@@ -1,0 +1,51 @@
+//! Semaphores on wgpu's queue.
+
+use std::sync::Arc;
+
+use dmaframe_vulkan::ash::vk;
+use dmaframe_vulkan::raw::{SignalSemaphore, WaitSemaphore};
+
+use super::super::{version, wgpu};
+use crate::track::Export;
+use wgpu::hal::api::Vulkan;
+
+/// Whether the device was valid a moment ago; wgpu does not say so otherwise. It stays invalid for ever.
+pub(in super::super) fn is_alive(device: &wgpu::Device) -> bool {
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    // SAFETY: nothing is recorded.
+    unsafe { encoder.as_hal_mut::<Vulkan, _, _>(|encoder| encoder.is_some()) }
+}
+
+/// Has the next submission signal `semaphore`, which the caller keeps until it is done.
+pub(in super::super) fn signal(queue: &wgpu::Queue, semaphore: vk::Semaphore, value: Option<u64>) {
+    // SAFETY: the guard is only used for the call.
+    if let Some(queue) = unsafe { queue.as_hal::<Vulkan>() } {
+        queue.add_signal_semaphore(semaphore, value);
+    }
+}
+
+/// Has the next submission wait for the semaphores, which the caller keeps until it is done.
+pub(in super::super) fn wait_for(queue: &wgpu::Queue, semaphores: &[WaitSemaphore]) {
+    // SAFETY: the guard is only used for the calls.
+    if let (false, Some(queue)) = (semaphores.is_empty(), unsafe { queue.as_hal::<Vulkan>() }) {
+        for semaphore in semaphores {
+            version::add_wait(&queue, semaphore.handle());
+        }
+    }
+}
+
+/// Takes back what no submission has taken.
+pub(in super::super) fn forget_waits(queue: &wgpu::Queue, semaphores: &[WaitSemaphore]) {
+    // SAFETY: as in `wait_for`.
+    if let (false, Some(queue)) = (semaphores.is_empty(), unsafe { queue.as_hal::<Vulkan>() }) {
+        for semaphore in semaphores {
+            version::remove_wait(&queue, semaphore.handle());
+        }
+    }
+}
+
+/// Takes the fence out, once. For a semaphore whose signal has been submitted.
+pub(in super::super) fn export(semaphore: Arc<SignalSemaphore>) -> Export {
+    // SAFETY: `Gpu::run_in_order`, the only caller, has submitted the signal, and the closure runs once.
+    Box::new(move || unsafe { semaphore.export() })
+}
