@@ -266,7 +266,11 @@ fn an_input_is_kept_until_the_driver_has_read_it_and_no_longer() {
     converter.try_submit(common::picture(&pool, 1, 1)).unwrap();
     converter.try_submit(common::picture(&pool, 2, 2)).unwrap();
     assert!(converter.try_next().unwrap().is_none());
-    assert_eq!((pool.outstanding(), converter.queued()), (2, 2), "both are being read");
+    assert_eq!(
+        (pool.outstanding(), converter.queued()),
+        (2, 2),
+        "both are being read"
+    );
     drop(converter.next(PATIENCE).unwrap().unwrap());
     assert_eq!((pool.outstanding(), converter.queued()), (1, 1), "one has been");
     drop(converter.next(PATIENCE).unwrap().unwrap());

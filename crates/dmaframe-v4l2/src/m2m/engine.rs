@@ -6,19 +6,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use dmaframe_core::report::Hop;
-use dmaframe_core::{Bitstream, Budget, Deadline, Frame, FrameMeta, Timestamp};
+use dmaframe_core::{Bitstream, Deadline, Frame, FrameMeta, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
 use super::builder::Choices;
 use super::input::Input;
+use super::output::Output;
 use super::role::Role;
 use super::times::Times;
 use crate::device::{Device, Queue};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::format::{Format, FormatRequest};
-use crate::queue::{self, Captured, Fill, Source, Stats, TOKEN};
+use crate::queue::{self, Captured, Fill, Stats, TOKEN};
 use crate::sys;
 use crate::sys::abi::{self, Plain};
 
@@ -46,23 +47,6 @@ enum Drain {
     Asked,
     /// It has, and is stopped until the next input.
     Done,
-}
-
-/// What comes out, and how it was asked for.
-#[derive(Debug)]
-struct Output {
-    /// `None` while a decoder does not know yet what is in its stream.
-    fill: Option<Fill>,
-    format: Option<Format>,
-    /// Colour and visible rect of pictures.
-    meta: FrameMeta,
-    wanted: FormatRequest,
-    source: super::builder::OutputMemory,
-    memory: u32,
-    budget: Budget,
-    /// What is counted before the first buffers are there.
-    hop: Arc<Hop>,
-    stats: Stats,
 }
 
 #[derive(Debug)]
@@ -135,7 +119,7 @@ impl Engine {
             damaged: 0,
         };
         if let Some(format) = output_format {
-            engine.open_output(format)?;
+            engine.output.open(&engine.device, role, &engine.epoll, format)?;
         }
         engine.watch()?;
         Ok(engine)
@@ -180,35 +164,6 @@ impl Engine {
         (&self.input.hop, output)
     }
 
-    /// Buffers for what comes out, and starts them.
-    fn open_output(&mut self, format: Format) -> Result<(), Error> {
-        let (device, output) = (&self.device, &mut self.output);
-        let minimum = queue::driver_minimum(device, Queue::Capture);
-        let mut budget = output.budget;
-        budget.min_free = budget.min_free.max(minimum);
-        let source = output.source.buffers(device, &format, budget.min_free)?;
-        output.memory = source.memory();
-        match &mut output.fill {
-            Some(fill) => fill.reallocate(device, &format, &source, &self.epoll)?,
-            empty => {
-                let mut fill = Fill::allocate(device, &format, &source, budget, &self.epoll)?;
-                // The hop that was given out before there were buffers goes on counting.
-                fill.hop = Arc::clone(&output.hop);
-                *empty = Some(fill);
-            }
-        }
-        output.meta.color = format.color;
-        output.meta.visible = match self.role {
-            Role::Decoder => queue::unless_gone(device.visible(format.size))?,
-            _ => None,
-        };
-        output.format = Some(format);
-        if let Some(fill) = &mut output.fill {
-            fill.stream_on(device, &self.epoll)?;
-        }
-        Ok(())
-    }
-
     /// The stream's format changed, or is known for the first time: other buffers.
     fn resize(&mut self) -> Result<(), Error> {
         (self.changed, self.last) = (false, false);
@@ -225,7 +180,7 @@ impl Engine {
                 format = self.device.set_format(FormatRequest::new(wanted, format.size))?;
             }
         }
-        self.open_output(format)?;
+        self.output.open(&self.device, self.role, &self.epoll, format)?;
         self.tell_format = true;
         if self.drain == Drain::Asked {
             // Some drivers forget that they were asked when their buffers go.
@@ -530,24 +485,6 @@ impl Engine {
     }
 }
 
-impl Output {
-    /// The metadata of what comes out, by that of what went in.
-    fn meta_of(&self, input: FrameMeta) -> FrameMeta {
-        let mut meta = input;
-        let raw = self.fill.as_ref().is_some_and(|fill| fill.slots.codec.is_none());
-        // The carrier of an access unit has one row.
-        meta.visible = if raw { self.meta.visible } else { None };
-        let told = self
-            .format
-            .as_ref()
-            .is_some_and(|format| format.raw_color.colorspace != 0);
-        if raw && told {
-            meta.color = self.meta.color;
-        }
-        meta
-    }
-}
-
 impl Drop for Engine {
     /// Stops both queues: frames that wait to be read go back to their producers, those that consumers hold stay valid.
     fn drop(&mut self) {
@@ -556,25 +493,6 @@ impl Drop for Engine {
         if let Some(fill) = &mut self.output.fill {
             let _ = fill.stream_off(&self.device);
             fill.close();
-        }
-    }
-}
-
-/// What the builder fixed about the buffers of what comes out.
-impl super::builder::OutputMemory {
-    fn buffers(&mut self, device: &Device, format: &Format, min_free: usize) -> Result<Source, Error> {
-        match self {
-            Self::Driver { count } => {
-                let needed = u32::try_from(min_free).unwrap_or(0) + 1;
-                Ok(Source::Export {
-                    count: (*count).max(needed),
-                })
-            }
-            Self::Provided(provider) => {
-                let layout = format.layout(device)?;
-                let buffers = (provider.0)(format, &layout);
-                Ok(Source::Import { buffers })
-            }
         }
     }
 }

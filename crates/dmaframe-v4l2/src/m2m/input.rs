@@ -8,14 +8,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use dmaframe_alloc::{Allocator, Chain, Request};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{
-    Access, Bitstream, Buffer, BufferId, Codec, Deadline, DeviceClaim, Fence, Frame, FrameMeta, Layout,
-    MAX_PLANES, Rect, ReturnQueue, Size, Waited, WriteView,
+    Bitstream, Buffer, BufferId, Codec, Deadline, DeviceClaim, Fence, Frame, FrameMeta, Layout, MAX_PLANES,
+    Rect, ReturnQueue, Size, WriteView,
 };
 use rustix::io::Errno;
 
+use super::copy::{copy_picture, own_memory, wait_for};
 use super::times::Micros;
 use crate::device::{Device, Queue};
 use crate::error::Error;
@@ -345,7 +345,7 @@ impl Input {
         let own = match &self.slots[index].own {
             Some(own) => Arc::clone(own),
             None => {
-                let new = self.own_memory(device)?;
+                let new = own_memory(device, &self.format, &self.layout)?;
                 Arc::clone(self.slots[index].own.insert(new))
             }
         };
@@ -358,26 +358,6 @@ impl Input {
         // The slot's lease has run with the frame; nobody else had it.
         while self.writing.next().is_some() {}
         written.map_err(core(device))
-    }
-
-    /// A buffer of as many bytes as the driver wants, in dma-bufs of this process.
-    fn own_memory(&self, device: &Device) -> Result<Arc<Buffer>, Error> {
-        let failed = |error: dmaframe_alloc::Error| Error::NoMemory {
-            device: device.path().to_owned(),
-            reason: error.to_string(),
-        };
-        let chain = Chain::dmabuf();
-        let mut fresh = ArrayVec::<Buffer, MAX_PLANES>::new();
-        for (index, plane) in self.format.memory_planes().iter().enumerate().take(MAX_PLANES) {
-            let bytes = u64::from(plane.size).max(self.layout.object_len(index));
-            let row = carrier(device.path(), &[bytes], &[])?;
-            fresh.push(
-                chain
-                    .allocate(&chain.plan(&Request::exact(row.clone())).map_err(failed)?, 0)
-                    .map_err(failed)?,
-            );
-        }
-        sys::own_buffer(fresh, &self.layout).map_err(core(device))
     }
 
     fn queue_own(
@@ -453,46 +433,7 @@ impl Input {
     }
 }
 
-/// Waits for the acquire fence and for fences that others put on the dma-bufs.
-fn wait_for(frame: &Frame, deadline: Deadline) -> Result<(), dmaframe_core::Error> {
-    let done = |waited, what| match waited {
-        Waited::Signaled => Ok(()),
-        Waited::Failed(errno) => Err(dmaframe_core::Error::FenceFailed { errno }),
-        Waited::TimedOut => Err(dmaframe_core::Error::Timeout { what }),
-    };
-    done(frame.wait(deadline)?, "acquire fence")?;
-    for object in frame.buffer().objects() {
-        done(object.wait_idle(Access::Read, deadline)?, "dma-buf's own fence")?;
-    }
-    Ok(())
-}
-
-/// Copies a picture's rows into the driver's layout, whose rows may be longer; what is past the picture is zero.
-fn copy_picture(
-    frame: &Frame,
-    to: &mut WriteView<'_>,
-    row: &mut Vec<u8>,
-    deadline: Deadline,
-) -> Result<(), dmaframe_core::Error> {
-    let from = frame.map_read(deadline)?;
-    for plane in 0..from.layout().planes().len().min(to.layout().planes().len()) {
-        let (found, wanted) = (from.layout().row_bytes(plane), to.layout().row_bytes(plane));
-        let rows = from.layout().rows(plane).min(to.layout().rows(plane));
-        for y in 0..rows {
-            if found == wanted && to.has_slices() {
-                from.copy_row(plane, y, to.row_mut(plane, y)?)?;
-            } else {
-                row.clear();
-                row.resize(found.max(wanted), 0);
-                from.copy_row(plane, y, row)?;
-                to.write_row(plane, y, row)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn core(device: &Device) -> impl Fn(dmaframe_core::Error) -> Error + '_ {
+pub(super) fn core(device: &Device) -> impl Fn(dmaframe_core::Error) -> Error + '_ {
     move |error| Error::Core {
         device: device.path().to_owned(),
         error,

@@ -3,9 +3,11 @@
 //! One [`Engine`](engine::Engine) for all three; the types of what goes in and what comes out tell them apart.
 
 mod builder;
+mod copy;
 mod engine;
 mod input;
 mod negotiate;
+mod output;
 mod role;
 mod times;
 

@@ -1,0 +1,101 @@
+//! What comes out of a mem2mem device: the queue that cameras have too, with the format of the stream.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use dmaframe_core::report::Hop;
+use dmaframe_core::{Budget, FrameMeta};
+
+use super::builder::OutputMemory;
+use super::role::Role;
+use crate::device::{Device, Queue};
+use crate::error::Error;
+use crate::format::{Format, FormatRequest};
+use crate::queue::{self, Fill, Source, Stats};
+
+/// What comes out, and how it was asked for.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// `None` while a decoder does not know yet what is in its stream.
+    pub(super) fill: Option<Fill>,
+    pub(super) format: Option<Format>,
+    /// Colour and visible rect of pictures.
+    pub(super) meta: FrameMeta,
+    pub(super) wanted: FormatRequest,
+    pub(super) source: OutputMemory,
+    pub(super) memory: u32,
+    pub(super) budget: Budget,
+    /// What is counted before the first buffers are there.
+    pub(super) hop: Arc<Hop>,
+    pub(super) stats: Stats,
+}
+
+impl Output {
+    /// Buffers for what comes out, and starts them.
+    pub(super) fn open(
+        &mut self,
+        device: &Device,
+        role: Role,
+        epoll: &OwnedFd,
+        format: Format,
+    ) -> Result<(), Error> {
+        let mut budget = self.budget;
+        budget.min_free = budget.min_free.max(queue::driver_minimum(device, Queue::Capture));
+        let source = self.source.buffers(device, &format, budget.min_free)?;
+        self.memory = source.memory();
+        match &mut self.fill {
+            Some(fill) => fill.reallocate(device, &format, &source, epoll)?,
+            empty => {
+                let mut fill = Fill::allocate(device, &format, &source, budget, epoll)?;
+                // The hop that was given out before there were buffers goes on counting.
+                fill.hop = Arc::clone(&self.hop);
+                *empty = Some(fill);
+            }
+        }
+        self.meta.color = format.color;
+        self.meta.visible = match role {
+            Role::Decoder => queue::unless_gone(device.visible(format.size))?,
+            _ => None,
+        };
+        self.format = Some(format);
+        match &mut self.fill {
+            Some(fill) => fill.stream_on(device, epoll),
+            None => Ok(()),
+        }
+    }
+
+    /// The metadata of what comes out, by that of what went in.
+    pub(super) fn meta_of(&self, input: FrameMeta) -> FrameMeta {
+        let mut meta = input;
+        let raw = self.fill.as_ref().is_some_and(|fill| fill.slots.codec.is_none());
+        // The carrier of an access unit has one row.
+        meta.visible = if raw { self.meta.visible } else { None };
+        let told = self
+            .format
+            .as_ref()
+            .is_some_and(|format| format.raw_color.colorspace != 0);
+        if raw && told {
+            meta.color = self.meta.color;
+        }
+        meta
+    }
+}
+
+/// What the builder fixed about the buffers of what comes out.
+impl OutputMemory {
+    fn buffers(&mut self, device: &Device, format: &Format, min_free: usize) -> Result<Source, Error> {
+        match self {
+            Self::Driver { count } => {
+                let needed = u32::try_from(min_free).unwrap_or(0) + 1;
+                Ok(Source::Export {
+                    count: (*count).max(needed),
+                })
+            }
+            Self::Provided(provider) => {
+                let layout = format.layout(device)?;
+                let buffers = (provider.0)(format, &layout);
+                Ok(Source::Import { buffers })
+            }
+        }
+    }
+}
