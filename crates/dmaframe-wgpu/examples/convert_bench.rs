@@ -10,7 +10,8 @@
 //! Times are the GPU's own (timestamp queries), medians after warm-ups. *each*: one conversion alone in a submission.
 //! *stream*: a row of conversions of different pictures into different targets in one submission, together larger than
 //! caches, divided by their number. The copy moves, in one `copy_buffer_to_buffer`, as many bytes as the conversion
-//! reads and writes together. *times copy* compares the streams.
+//! reads and writes together; drivers do not always copy as fast as the memory is, so a shader that copies the same
+//! stands beside it. *times copy* compares the streams.
 //!
 //! Nothing but a Vulkan driver is needed: pictures lie in plain wgpu buffers.
 
@@ -139,13 +140,23 @@ mod bench {
             );
         };
         row("copy", copy);
+        let (pipeline, groups) = sets.shader_copies(gpu);
+        let words = u32::try_from(sets.bytes / 32)?;
+        let shader_copy = gpu.measure(groups.len(), |encoder, i| {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &groups[i], &[]);
+            pass.dispatch_workgroups(words.div_ceil(256).min(65535), words.div_ceil(256 * 65535), 1);
+            Ok(())
+        })?;
+        row("copy by compute shader", shader_copy);
         let upright = Conversion::assuming(Assume::As(ColorInfo::BT709));
         let mut turned = upright;
         turned.orientation = Some(Orientation {
             rotation: Rotation::R90,
             mirror: false,
         });
-        let mut converter = Converter::on(&gpu.device);
+        let mut converter = Converter::new(&dmaframe_wgpu::v30::Gpu::new(&gpu.device, &gpu.queue));
         let convert = |converter: &Converter, path, conversion: &Conversion| {
             gpu.measure(sets.sources.len(), |encoder, i| {
                 let mut picture = Picture::new(&sets.sources[i], sets.format, sets.size);
@@ -188,7 +199,49 @@ mod bench {
         Ok(())
     }
 
+    /// 16 bytes an invocation.
+    const COPY: &str = "
+        @group(0) @binding(0) var<storage, read> source: array<vec4<u32>>;
+        @group(0) @binding(1) var<storage, read_write> destination: array<vec4<u32>>;
+        @compute @workgroup_size(256)
+        fn copy(@builtin(global_invocation_id) id: vec3<u32>) {
+            let i = id.x + id.y * 65535u * 256u;
+            if i < arrayLength(&destination) { destination[i] = source[i]; }
+        }";
+
     impl Sets {
+        /// The same copies by a compute shader: what of the copy's time is the driver's way to copy.
+        fn shader_copies(&self, gpu: &Gpu) -> (wgpu::ComputePipeline, Vec<wgpu::BindGroup>) {
+            let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: None,
+                source: wgpu::ShaderSource::Wgsl(COPY.into()),
+            });
+            let pipeline = gpu
+                .device
+                .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                    label: None,
+                    layout: None,
+                    module: &module,
+                    entry_point: Some("copy"),
+                    compilation_options: wgpu::PipelineCompilationOptions::default(),
+                    cache: None,
+                });
+            let layout = pipeline.get_bind_group_layout(0);
+            let groups = self.copies.iter().map(|[from, to]| {
+                let entries = [(0, from), (1, to)].map(|(binding, buffer)| wgpu::BindGroupEntry {
+                    binding,
+                    resource: buffer.as_entire_binding(),
+                });
+                gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: None,
+                    layout: &layout,
+                    entries: &entries,
+                })
+            });
+            let groups = groups.collect();
+            (pipeline, groups)
+        }
+
         fn new(gpu: &Gpu, format: Fourcc, size: Size, quick: bool) -> Outcome<Self> {
             let layout = Layout::linear(format, size, 256)?;
             let len = layout.object_len(0);
@@ -231,10 +284,12 @@ mod bench {
                     view_formats: &[],
                 });
                 targets.push(texture.create_view(&wgpu::TextureViewDescriptor::default()));
-                copies.push(
-                    [(); 2]
-                        .map(|()| gpu.buffer((bytes / 2).next_multiple_of(4), wgpu::BufferUsages::COPY_SRC)),
-                );
+                copies.push([(); 2].map(|()| {
+                    gpu.buffer(
+                        (bytes / 2).next_multiple_of(16),
+                        wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::STORAGE,
+                    )
+                }));
             }
             gpu.queue.submit([]);
             gpu.wait()?;

@@ -100,7 +100,11 @@ impl Reading {
         Ok(Self {
             color,
             assumed,
-            rows: yuv_rows(weights, color.range, kind.bits()),
+            rows: if kind.is_yuv() {
+                yuv_rows(weights, color.range, kind.bits())
+            } else {
+                gray_rows(color.range, kind.bits())
+            },
         })
     }
 }
@@ -132,6 +136,17 @@ fn yuv_rows((kr, kb): (f64, f64), range: Range, bits: u32) -> [[f32; 4]; 3] {
     let (gu, gv) = (-kb * bu / kg, -kr * rv / kg);
     let row = |u: f64, v: f64| [ky, u, v, -ky * black - (u + v) * neutral].map(|x| x as f32);
     [row(0.0, rv), row(gu, gv), row(bu, 0.0)]
+}
+
+/// Luma alone: nothing is neutral that would have to be taken off.
+fn gray_rows(range: Range, bits: u32) -> [[f32; 4]; 3] {
+    let scale = f64::from(1u32 << (bits - 8));
+    let (black, luma) = if range == Range::Full {
+        (0.0, f64::from((1u32 << bits) - 1))
+    } else {
+        (16.0 * scale, 219.0 * scale)
+    };
+    [[1.0 / luma, 0.0, 0.0, -black / luma].map(|x| x as f32); 3]
 }
 
 fn rgb_rows(range: Range) -> [[f32; 4]; 3] {

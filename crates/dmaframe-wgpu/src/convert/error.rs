@@ -64,6 +64,9 @@ pub enum ConvertError {
         /// Height.
         height: f32,
     },
+    /// The frame was imported on another device than the converter's.
+    #[error("the import belongs to another wgpu device than the converter")]
+    OtherDevice,
     /// Fewer planes than the format has.
     #[error("{found} planes; {fourcc} has {needed}")]
     Planes {

@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dmaframe_core::{ChromaSiting, ColorInfo, Range};
 
-use super::{Gpu, wgpu};
+use super::{Gpu, Imported, Submission, wgpu};
+use crate::Error;
 use crate::convert::{
     self, Area, Conversion, ConvertError, Converted, HighRange, Kind, Light, Params, Reading, Stage, Variant,
 };
@@ -34,7 +35,7 @@ pub use target::{PassTarget, Path, Target};
 ///
 /// All methods take `&self` and may be called from any thread.
 pub struct Converter {
-    device: wgpu::Device,
+    gpu: Gpu,
     limits: wgpu::Limits,
     shape: Shape,
     state: Mutex<State>,
@@ -53,7 +54,8 @@ pub struct Shape {
 impl Default for Shape {
     fn default() -> Self {
         Self {
-            group: (32, 4),
+            // The fastest, or nearly, for every format on an H200.
+            group: (64, 4),
             row_pairs: true,
         }
     }
@@ -77,15 +79,9 @@ impl Converter {
     /// A converter for this device. Nothing is made on it yet.
     #[must_use]
     pub fn new(gpu: &Gpu) -> Self {
-        Self::on(gpu.device())
-    }
-
-    /// The same for a device that nothing is imported on.
-    #[must_use]
-    pub fn on(device: &wgpu::Device) -> Self {
         Self {
-            device: device.clone(),
-            limits: device.limits(),
+            gpu: gpu.clone(),
+            limits: gpu.device().limits(),
             shape: Shape::default(),
             state: Mutex::default(),
         }
@@ -167,6 +163,25 @@ impl Converter {
         Ok(plan.done)
     }
 
+    /// Converts an imported frame and submits it at once, as [`Gpu::submit`] does.
+    ///
+    /// # Errors
+    /// [`Error::Convert`], and those of [`Gpu::submit`]; nothing was submitted then.
+    pub fn convert(
+        &self,
+        imported: &Imported,
+        target: &Target<'_>,
+        conversion: &Conversion,
+    ) -> Result<(Submission, Converted), Error> {
+        let descriptor = wgpu::CommandEncoderDescriptor {
+            label: Some("dmaframe convert"),
+        };
+        let mut encoder = self.gpu.device().create_command_encoder(&descriptor);
+        let done = self.encode(&mut encoder, imported, target, conversion)?;
+        let submission = self.gpu.submit(&[imported], [encoder.finish()])?;
+        Ok((submission, done))
+    }
+
     /// Lets go of every buffer and texture that was bound, and keeps the pipelines.
     pub fn trim(&self) {
         self.state().groups = Groups::default();
@@ -241,7 +256,7 @@ impl Converter {
         if let Stage::Compute { row_pairs, .. } = &mut stage {
             *row_pairs = *row_pairs && convert::pair_rows(&mut params, kind, sampling, conversion.chroma);
         }
-        let (bound, input) = Bound::new(picture, kind, &self.limits, &mut params)?;
+        let (bound, input) = Bound::new(picture, kind, (&self.gpu, &self.limits), &mut params)?;
         let srgb = format.is_srgb();
         let variant = Variant {
             kind,
@@ -296,7 +311,7 @@ impl State {
         plan: &Plan,
         key: RenderKey,
     ) -> Result<(wgpu::RenderPipeline, wgpu::BindGroup), ConvertError> {
-        let device = &converter.device;
+        let device = converter.gpu.device();
         let layout = self.pipelines.layout(device, plan.bound.layout());
         let group = self.groups.source(device, &layout, &plan.bound, &plan.params);
         let pipeline = self.pipelines.render(device, &layout, &plan.variant, key)?;
@@ -309,7 +324,7 @@ impl State {
         plan: &Plan,
         view: &wgpu::TextureView,
     ) -> (wgpu::ComputePipeline, wgpu::BindGroup, wgpu::BindGroup) {
-        let device = &converter.device;
+        let device = converter.gpu.device();
         let layout = self.pipelines.layout(device, plan.bound.layout());
         let group = self.groups.source(device, &layout, &plan.bound, &plan.params);
         let format = view.texture().format();

@@ -107,6 +107,12 @@ impl Gpu {
     }
 
     /// The longest storage binding and buffer that wgpu allows here, in bytes.
+    /// Whether both are on one device. wgpu's own `==` compares numbers that begin anew with each of its instances.
+    pub(super) fn is_same_device(&self, other: &Self) -> bool {
+        let raw = |gpu: &Self| gpu.vulkan().map(|vulkan| vulkan.raw_device().handle());
+        self.device() == other.device() && raw(self) == raw(other)
+    }
+
     pub(super) fn limits(&self) -> (u64, u64) {
         self.0.limits
     }

@@ -4,15 +4,17 @@ use arrayvec::ArrayVec;
 use dmaframe_core::format::FormatInfo;
 use dmaframe_core::{ColorInfo, Fourcc, Orientation, Rect, Size};
 
-use super::super::{Imported, PlaneBuffer, PlaneTexture, Source, wgpu};
+use super::super::{Gpu, Imported, PlaneBuffer, PlaneTexture, Source, wgpu};
 use crate::convert::{ConvertError, Input, Kind, Params, Texel};
 
 /// What is converted: planes that the GPU can read, and what they mean. An [`Imported`] frame is one; so is anything
 /// that lies in buffers or textures of the application's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture<'a> {
-    /// The planes.
-    pub source: &'a Source,
+    /// Not to be had back: what an [`Imported`] lends out it has to know of.
+    source: &'a Source,
+    /// Where it was imported.
+    gpu: Option<&'a Gpu>,
     /// The format.
     pub fourcc: Fourcc,
     /// The coded size.
@@ -31,6 +33,7 @@ impl<'a> Picture<'a> {
     pub fn new(source: &'a Source, fourcc: Fourcc, size: Size) -> Self {
         Self {
             source,
+            gpu: None,
             fourcc,
             size,
             visible: Rect::full(size),
@@ -45,6 +48,7 @@ impl<'a> From<&'a Imported> for Picture<'a> {
         let frame = imported.frame();
         Self {
             source: imported.source(),
+            gpu: Some(imported.gpu()),
             fourcc: frame.fourcc(),
             size: frame.layout().size(),
             visible: frame.visible(),
@@ -89,10 +93,13 @@ impl Bound {
     pub(super) fn new(
         picture: &Picture<'_>,
         kind: Kind,
-        limits: &wgpu::Limits,
+        (gpu, limits): (&Gpu, &wgpu::Limits),
         params: &mut Params,
     ) -> Result<(Self, Input), ConvertError> {
         let fourcc = picture.fourcc;
+        if picture.gpu.is_some_and(|its| !its.is_same_device(gpu)) {
+            return Err(ConvertError::OtherDevice);
+        }
         let info = fourcc.info().ok_or(ConvertError::Format { fourcc })?;
         let needed = kind.planes();
         let found = match picture.source {
