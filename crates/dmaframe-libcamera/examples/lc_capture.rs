@@ -7,6 +7,9 @@ use dmaframe_core::Size;
 use dmaframe_core::report::PathReport;
 use dmaframe_libcamera::{CameraMetadata, Cameras, Capture, Role, StreamRequest};
 
+/// Longer than any camera takes, even on a machine with other work.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut words = std::env::args().skip(1).peekable();
     let wanted = words.next().unwrap_or_default();
@@ -49,10 +52,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (send, receive) = std::sync::mpsc::sync_channel::<dmaframe_core::Frame>(0);
     let thread = std::thread::spawn(move || receive.into_iter().for_each(|_| consumer.zero_copy()));
     let start = Instant::now();
+    let mut longest = Duration::ZERO;
     for number in 0..count {
-        let Some(completed) = capture.next(Duration::from_secs(5))? else {
-            return Err("no picture for 5 s".into());
+        let asked = Instant::now();
+        let Some(completed) = capture.next(PATIENCE)? else {
+            let queued = capture.queued(0);
+            return Err(format!(
+                "no picture for {PATIENCE:?} after {number}; the camera has {queued} buffers"
+            )
+            .into());
         };
+        longest = longest.max(asked.elapsed());
         let Some(frame) = completed.into_frame() else {
             continue;
         };

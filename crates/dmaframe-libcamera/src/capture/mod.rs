@@ -311,12 +311,13 @@ impl Capture {
         }
         self.unless_gone("Camera::start", true)?;
         let mut list = ControlList::new();
-        for (id, value) in self.controls.drain(..) {
+        for (id, value) in self.controls.iter().cloned() {
             // The binding never fails here.
             let _ = list.set_raw(id, value);
         }
         let started = self.active_mut().start(Some(&list));
         started.map_err(Error::call(&self.id, "Camera::start"))?;
+        self.controls.clear();
         self.streaming = true;
         self.streams.iter_mut().for_each(Stream::restart);
         if let Err(error) = self.reclaim() {

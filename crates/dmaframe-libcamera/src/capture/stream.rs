@@ -207,6 +207,10 @@ impl Stream {
 
     /// A slot that was taken for a request that did not go out, with its fence.
     pub(crate) fn put_back(&mut self, watcher: &OwnedFd, slot: usize, fence: Option<Fence>) {
+        // The duplicate that libcamera may have been given already: it refuses a buffer that still has one.
+        if let (Some(slot), Some(_)) = (self.slots.get(slot), &fence) {
+            drop(slot.memory.handle().release_fence());
+        }
         self.back(watcher, slot, fence.unwrap_or_default(), ReleaseFences::Wait);
     }
 
