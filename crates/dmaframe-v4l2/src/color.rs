@@ -58,6 +58,49 @@ const LIM_RANGE: u32 = 2;
 /// "Unspecified" in each of H.273's tables.
 const UNSPECIFIED: u8 = 2;
 
+impl From<ColorInfo> for RawColor {
+    /// The driver's fields for a description: what an encoder is told of its pictures. What V4L2 has no value for is 0.
+    fn from(color: ColorInfo) -> Self {
+        Self {
+            colorspace: match (color.primaries, color.transfer) {
+                (1, 13) => CS_SRGB,
+                (1, _) => CS_REC709,
+                (4, _) => CS_470_SYSTEM_M,
+                (5, _) => CS_470_SYSTEM_BG,
+                (6, _) => CS_SMPTE170M,
+                (7, _) => CS_SMPTE240M,
+                (9, _) => CS_BT2020,
+                (11, _) => CS_DCI_P3,
+                _ => 0,
+            },
+            // 6, 14 and 15 are 1's curve, for other systems and depths.
+            transfer: match color.transfer {
+                1 | 6 | 14 | 15 => XFER_709,
+                4 => XFER_OPRGB,
+                7 => XFER_SMPTE240M,
+                8 => XFER_NONE,
+                13 => XFER_SRGB,
+                16 => XFER_SMPTE2084,
+                17 => XFER_DCI_P3,
+                _ => 0,
+            },
+            encoding: match color.matrix {
+                1 => ENC_709,
+                5 | 6 => ENC_601,
+                7 => ENC_SMPTE240M,
+                9 => ENC_BT2020,
+                10 => ENC_BT2020_CONST_LUM,
+                _ => 0,
+            },
+            quantization: match color.range {
+                Range::Full => FULL_RANGE,
+                Range::Limited => LIM_RANGE,
+                Range::Unspecified => 0,
+            },
+        }
+    }
+}
+
 impl RawColor {
     /// The H.273 description of pixels of `format`.
     ///
@@ -242,6 +285,32 @@ mod tests {
             of(PixelFormat::NV12, CS_REC709, 0, ENC_XV709, 0),
             [1, 11, 1, LIMITED]
         );
+    }
+
+    /// What an encoder is told, and its decoder reports, is what the picture had.
+    #[test]
+    fn descriptions_survive_the_way_through_a_drivers_fields() {
+        let pq = ColorInfo {
+            primaries: 9,
+            transfer: 16,
+            matrix: 9,
+            ..ColorInfo::BT709
+        };
+        let bt601 = ColorInfo {
+            transfer: 1,
+            ..ColorInfo::BT601
+        };
+        for color in [ColorInfo::BT709, ColorInfo::JFIF, bt601, pq] {
+            let back = RawColor::from(color).resolve(PixelFormat::NV12);
+            let siting = back.siting;
+            assert_eq!(back, ColorInfo { siting, ..color });
+        }
+        assert_eq!(
+            RawColor::from(ColorInfo::BT601),
+            RawColor::from(bt601),
+            "one curve, two codes"
+        );
+        assert_eq!(RawColor::from(ColorInfo::UNSPECIFIED), RawColor::default());
     }
 
     #[test]

@@ -64,6 +64,15 @@ impl FormatRequest {
         }
     }
 
+    /// The same with the colour of what goes in, for the streams of encoders.
+    #[must_use]
+    pub fn with_color(self, color: ColorInfo) -> Self {
+        Self {
+            color: Some(color.into()),
+            ..self
+        }
+    }
+
     /// The format of frames of `layout`, so that a device reads them as they are; `None` when V4L2 has no such format.
     #[must_use]
     pub fn of_layout(layout: &Layout) -> Option<Self> {

@@ -6,9 +6,9 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{PATIENCE, SMALL, coded, fast, pattern, picture, pool, rest, shown, still, through};
+use common::{PATIENCE, coded, fast, pattern, picture, pool, rest, shown, still, through};
 use dmaframe_core::report::PathReport;
-use dmaframe_core::{Bitstream, Codec, Fourcc, FrameMeta, Layout, Size};
+use dmaframe_core::{Bitstream, Codec, ColorInfo, Fourcc, FrameMeta, Layout, Range, Size};
 use dmaframe_v4l2::{Decoder, Device, Encoder, Error, FormatRequest, Output, PixelFormat};
 
 /// A whole number of vicodec's blocks of 16, so that it reads frames as they are.
@@ -329,19 +329,27 @@ fn the_colour_goes_through_the_stream() {
         .set_format(FormatRequest::new(PixelFormat::NV12, SIZE))
         .unwrap();
     device.set_menu("Colorspace", "sRGB").unwrap();
-    let mut encoder = Encoder::builder(Device::open_m2m(&enc).unwrap())
-        .input(FormatRequest::from(&format))
-        .start()
-        .unwrap();
-    let pool = pool(&layout(PixelFormat::NV12, SIZE), 2);
-    encoder.submit(picture(&pool, 0, 0), PATIENCE).unwrap();
-    encoder.drain().unwrap();
-    let units = rest(&mut encoder);
-    let mut decoder = decoder(&dec);
-    let pictures = through(&mut decoder, units, shown);
-    let color = pictures[0].1.color;
-    assert_eq!((color.primaries, color.matrix), (9, 9), "{color:?}");
-    assert_ne!(SIZE, SMALL);
+    let described = FormatRequest::of_layout(&layout(PixelFormat::NV12, SIZE)).unwrap();
+    let full = ColorInfo {
+        range: Range::Full,
+        ..ColorInfo::BT709
+    };
+    for (request, expected) in [
+        (FormatRequest::from(&format), (9, 9, format.color.range)),
+        (described.with_color(full), (1, 1, Range::Full)),
+    ] {
+        let mut encoder = Encoder::builder(Device::open_m2m(&enc).unwrap())
+            .input(request)
+            .start()
+            .unwrap();
+        let pool = pool(&layout(PixelFormat::NV12, SIZE), 2);
+        encoder.submit(picture(&pool, 0, 0), PATIENCE).unwrap();
+        encoder.drain().unwrap();
+        let units = rest(&mut encoder);
+        let pictures = through(&mut decoder(&dec), units, shown);
+        let color = pictures[0].1.color;
+        assert_eq!((color.primaries, color.matrix, color.range), expected);
+    }
 }
 
 /// A codec that pads: what is shown is told to the encoder, and comes out of the decoder.
