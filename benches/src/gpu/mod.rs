@@ -1,6 +1,7 @@
 //! Frames to a GPU and back, by every route, in GB/s and as a share of the bare copy of the same bytes.
 
 mod clock;
+mod frames;
 mod plain;
 
 use std::collections::VecDeque;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use dmaframe_core::{Fourcc, Layout, Size};
-use dmaframe_wgpu::v30::wgpu;
+use dmaframe_wgpu::v30::{Gpu, open_device, wgpu};
 
 use crate::machine;
 
@@ -37,8 +38,7 @@ pub(crate) struct Picture {
 
 /// The device.
 pub(crate) struct Bench {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
+    pub(crate) gpu: Gpu,
     pub(crate) round: Duration,
     flying: Mutex<VecDeque<wgpu::SubmissionIndex>>,
 }
@@ -61,30 +61,32 @@ impl Bench {
         println!("GPU: {}, {} {}", info.name, info.driver, info.driver_info);
         let desc = wgpu::DeviceDescriptor {
             required_limits: adapter.limits(),
+            // To copy from memory of the kind that is read back into: system memory, where the other kind is the GPU's.
+            required_features: adapter.features() & wgpu::Features::MAPPABLE_PRIMARY_BUFFERS,
             ..Default::default()
         };
-        let (device, queue) = pollster::block_on(adapter.request_device(&desc)).map_err(|e| e.to_string())?;
+        let gpu = open_device(&adapter, &desc).map_err(|e| e.to_string())?;
+        println!("synchronisation: {}", gpu.level());
         Ok(Self {
-            device,
-            queue,
+            gpu,
             round,
             flying: Mutex::default(),
         })
     }
 
     pub(crate) fn device(&self) -> &wgpu::Device {
-        &self.device
+        self.gpu.device()
     }
 
     pub(crate) fn queue(&self) -> &wgpu::Queue {
-        &self.queue
+        self.gpu.queue()
     }
 
     /// Waits until the GPU is idle.
     pub(crate) fn wait(&self) -> Result<(), String> {
         self.flying.lock().map_err(|e| e.to_string())?.clear();
         let all = wgpu::PollType::wait_indefinitely();
-        self.device.poll(all).map(drop).map_err(|e| e.to_string())
+        self.gpu.device().poll(all).map(drop).map_err(|e| e.to_string())
     }
 
     /// Lets a few submissions be under way, not more.
@@ -98,7 +100,11 @@ impl Bench {
             submission_index: flying.pop_front(),
             timeout: None,
         };
-        self.device.poll(oldest).map(drop).map_err(|e| e.to_string())
+        self.gpu
+            .device()
+            .poll(oldest)
+            .map(drop)
+            .map_err(|e| e.to_string())
     }
 }
 
@@ -139,6 +145,31 @@ const ROWS: &[Row] = &[
         name: "copy, map and memcpy into a Vec",
         of: Some(DOWN),
         seconds: plain::read_back,
+    },
+    Row {
+        name: "Importer: buffer (udmabuf)",
+        of: Some(UP),
+        seconds: frames::buffer,
+    },
+    Row {
+        name: "Importer: host pointer (memfd)",
+        of: Some(UP),
+        seconds: frames::host_pointer,
+    },
+    Row {
+        name: "Importer: upload ring",
+        of: Some(UP),
+        seconds: frames::upload,
+    },
+    Row {
+        name: "ExportPool: host pointer (memfd)",
+        of: Some(DOWN),
+        seconds: frames::export,
+    },
+    Row {
+        name: "ExportPool: readback",
+        of: Some(DOWN),
+        seconds: frames::read_back,
     },
 ];
 
@@ -181,6 +212,7 @@ fn table(bench: &Bench, picture: &Picture, only: &str) {
         "of the bare copy".into(),
     ]);
     let mut rates: Vec<(&str, f64)> = Vec::new();
+    let mut notes = Vec::new();
     for row in ROWS
         .iter()
         .filter(|row| row.of.is_none() || row.name.contains(only))
@@ -198,9 +230,15 @@ fn table(bench: &Bench, picture: &Picture, only: &str) {
                     format!("{:.0} %", rate / whole * 100.0)
                 })));
             }
-            Err(why) => cells.push(Cell::new(format!("not run: {why}"))),
+            Err(why) => {
+                notes.push(why);
+                cells.push(Cell::new(format!("not run ({})", notes.len())));
+            }
         }
         table.add_row(cells);
     }
     println!("\n{table}");
+    for (number, why) in (1..).zip(notes) {
+        println!("({number}) {why}");
+    }
 }

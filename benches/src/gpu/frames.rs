@@ -1,0 +1,109 @@
+//! Frames by the routes of this library: ready for a shader on the GPU, and out of it again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dmaframe_core::{Buffer, ColorInfo, Frame, FrameMeta};
+use dmaframe_wgpu::v30::{ExportPool, Exporting, Importer};
+use dmaframe_wgpu::{ExportMemory, ImportOptions, Route, Routes};
+
+use super::{Bench, Picture, clock};
+use crate::memory::Kind;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// As many as a camera may have.
+const SLOTS: usize = 6;
+
+/// Pictures in memory of that kind, one after the other, by that route alone.
+fn import(bench: &Bench, picture: &Picture, kind: Kind, route: Route) -> Result<f64, String> {
+    let pool = kind.pool(picture.fourcc, picture.size, SLOTS)?;
+    let frames: Vec<Frame> = (0..SLOTS)
+        .map(|_| pool.try_acquire().map_err(|e| e.to_string()))
+        .collect::<Result<_, _>>()?;
+    let options = ImportOptions::default().routes(Routes::only(&[route]));
+    let importer = Importer::with_options(&bench.gpu, options);
+    let mut next = 0;
+    clock::seconds(bench.round, |count| {
+        for _ in 0..count {
+            next = (next + 1) % SLOTS;
+            drop(importer.import(&frames[next]).map_err(|e| e.to_string())?);
+            // As a camera's buffers do: a few under way, and the next when one is back.
+            while bench.gpu.outstanding() > super::AHEAD {
+                std::thread::sleep(Duration::from_micros(10));
+            }
+        }
+        match bench.gpu.settle(PATIENCE) {
+            true => Ok(()),
+            false => Err("the GPU does not come to an end".into()),
+        }
+    })
+}
+
+/// A dma-buf, where the GPU takes any: nothing is moved.
+pub(crate) fn buffer(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    import(bench, picture, Kind::Udmabuf, Route::Buffer)
+}
+
+/// A memfd's pages: the GPU fetches them.
+pub(crate) fn host_pointer(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    import(bench, picture, Kind::Memfd, Route::HostPointer)
+}
+
+/// The CPU copies into memory that the GPU fetches from.
+pub(crate) fn upload(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    import(bench, picture, Kind::Memfd, Route::Upload)
+}
+
+/// What was rendered, as a frame: in a memfd that the GPU writes, where it takes one.
+pub(crate) fn export(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    let memfds = (0..SLOTS)
+        .map(|_| Kind::Memfd.buffer(picture.fourcc, picture.size))
+        .collect::<Result<Vec<_>, _>>()?;
+    exporting(bench, picture, memfds, ExportMemory::HostPointer)
+}
+
+/// The same without memory of ours: a dma-buf, or read back.
+pub(crate) fn read_back(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    exporting(bench, picture, Vec::new(), ExportMemory::Readback)
+}
+
+fn exporting(
+    bench: &Bench,
+    picture: &Picture,
+    buffers: Vec<Arc<Buffer>>,
+    wanted: ExportMemory,
+) -> Result<f64, String> {
+    let mut builder = ExportPool::builder(&bench.gpu, picture.fourcc, picture.size)
+        .color(ColorInfo::BT709)
+        .slots(SLOTS);
+    if !buffers.is_empty() {
+        builder = builder.buffers(buffers);
+    }
+    let pool = builder.build().map_err(|e| e.to_string())?;
+    if pool.memory() != wanted {
+        let reasons: Vec<_> = pool.passed_over().iter().map(ToString::to_string).collect();
+        return Err(format!("it is {}; {}", pool.memory(), reasons.join("; ")));
+    }
+    let view = pool.try_acquire().map_err(|e| e.to_string())?.view();
+    let mut flying = VecDeque::new();
+    let meta = FrameMeta::default();
+    clock::seconds(bench.round, |count| {
+        let finish = |flying: &mut VecDeque<Exporting>, leave| {
+            while flying.len() > leave {
+                if let Some(oldest) = flying.pop_front() {
+                    drop(oldest.frame(PATIENCE).map_err(|e| e.to_string())?);
+                }
+            }
+            Ok::<_, String>(())
+        };
+        for _ in 0..count {
+            finish(&mut flying, super::AHEAD)?;
+            let mut target = pool.acquire(PATIENCE).map_err(|e| e.to_string())?;
+            target.set_source(&view);
+            flying.push_back(target.submit([], &meta).map_err(|e| e.to_string())?);
+        }
+        finish(&mut flying, 0)
+    })
+}
