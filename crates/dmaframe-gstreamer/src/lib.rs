@@ -1,4 +1,4 @@
-//! GStreamer.
+#![doc = include_str!("../README.md")]
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod caps;
@@ -12,6 +12,7 @@ mod pool;
 mod shells;
 mod signals;
 mod sink;
+mod source;
 mod sys;
 mod tags;
 
@@ -19,5 +20,4 @@ pub use error::{Error, Fault, PipelineError};
 pub use export::{Exporter, to_buffer};
 pub use import::{Importer, from_sample};
 pub use sink::{Backpressure, FrameSink, FrameSinkBuilder, FrameStream, Received, SinkStats};
-mod source;
 pub use source::{FrameSrc, FrameSrcBuilder, Pacing, Ready, SrcStats, Timing};

@@ -275,7 +275,7 @@ fn sensor_time(span: Duration) {
 
     let reference: std::collections::HashMap<u64, u64> = reference.try_iter().collect();
     let read = Running::parse(&format!(
-        "filesrc location={} ! matroskademux ! h264parse ! appsink name=out sync=false max-buffers=0",
+        "filesrc location={} ! matroskademux ! appsink name=out sync=false max-buffers=0",
         file.display()
     ));
     let out: gst_app::AppSink = read.0.by_name("out").unwrap().downcast().unwrap();

@@ -3,6 +3,7 @@
 
 mod sys;
 
+use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
@@ -16,19 +17,26 @@ use gst_video::VideoFrameExt;
 pub const LONG: Duration = Duration::from_secs(20);
 
 /// GStreamer, with its list of plugins in a file that outlives the machine the test runs on: making the list takes
-/// seconds, and every test binary has a machine of its own.
+/// seconds, checking it too, and every test binary has a machine of its own. Another kernel or other plugins make
+/// another file.
 pub fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let name = if dmaframe_testkit::in_lab() {
-            "gst-registry-lab.bin"
-        } else {
-            "gst-registry.bin"
-        };
-        sys::set_env(
-            "GST_REGISTRY",
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).as_os_str(),
-        );
+        let mut key = std::hash::DefaultHasher::new();
+        std::fs::read("/proc/version").unwrap_or_default().hash(&mut key);
+        for folder in [
+            "/usr/lib/x86_64-linux-gnu/gstreamer-1.0",
+            "/usr/lib64/gstreamer-1.0",
+        ] {
+            let changed = std::fs::metadata(folder).and_then(|folder| folder.modified());
+            changed.ok().hash(&mut key);
+        }
+        let name = format!("gst-registry-{:x}.bin", key.finish());
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if file.exists() {
+            sys::set_env("GST_REGISTRY_UPDATE", "no".as_ref());
+        }
+        sys::set_env("GST_REGISTRY", file.as_os_str());
         gst::init().expect("GStreamer starts");
     });
 }
