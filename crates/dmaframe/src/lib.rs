@@ -11,3 +11,14 @@ pub use dmaframe_vulkan as vulkan;
 
 #[cfg(feature = "doctor")]
 pub mod doctor;
+
+/// The snippets of `docs/porting.md`, compiled and run.
+#[cfg(all(
+    doctest,
+    feature = "alloc",
+    feature = "convert",
+    feature = "v4l2",
+    feature = "vulkan"
+))]
+#[doc = include_str!("../../../docs/porting.md")]
+mod porting {}

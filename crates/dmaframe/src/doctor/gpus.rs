@@ -178,6 +178,14 @@ impl Examined {
     }
 }
 
+/// The refusal itself: which route it was of is said beside it.
+fn words(error: vulkan::Error) -> String {
+    match error {
+        vulkan::Error::Refused { refusal, .. } => refusal.to_string(),
+        other => other.to_string(),
+    }
+}
+
 /// A device to try frames on.
 struct Bench<'a> {
     importer: Importer,
@@ -188,10 +196,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// Whether the device reads the picture's bytes by this route.
     fn read(&self, route: Route, frame: &Frame, picture: &[u8]) -> Result<String, String> {
-        let outcome = self.read_back(route, frame).map_err(|error| match error {
-            vulkan::Error::Refused { refusal, .. } => refusal.to_string(),
-            other => other.to_string(),
-        })?;
+        let outcome = self.read_back(route, frame).map_err(words)?;
         match outcome == picture {
             true => Ok("every byte right".to_owned()),
             false => Err("the device read other bytes than the CPU".to_owned()),
@@ -242,22 +247,37 @@ impl Bench<'_> {
 
     /// What the device makes for others: a buffer whose bytes the CPU reads back, an image, a fence.
     fn exports(&self) -> (Vec<Attempt>, Attempt) {
-        let (buffer, fence) = match self.export_buffer() {
-            Ok((buffer, fence)) => (Ok(buffer), fence),
-            Err(why) => (Err(why), Err("there is no exported buffer to write".to_owned())),
-        };
-        let image = self.export_image();
-        (
-            vec![
-                Attempt::of("NV12 buffer", buffer),
-                Attempt::of("XRGB8888 image", image),
-            ],
-            Attempt::of("fence of submitted work", fence),
-        )
+        let exports = vec![
+            Attempt::of("NV12 buffer", self.export_buffer()),
+            Attempt::of("XRGB8888 image", self.export_image()),
+        ];
+        (exports, Attempt::of("fence of submitted work", self.fence()))
     }
 
-    fn export_buffer(&self) -> Result<(String, Result<String, String>), String> {
-        let text = |error: vulkan::Error| error.to_string();
+    /// A sync_file of submitted work, waited for.
+    fn fence(&self) -> Result<String, String> {
+        if !self.queue.can_export_fences() {
+            return Err("the driver gives no sync_file (SYNC_FD)".to_owned());
+        }
+        let patience = self.patience * 5;
+        let text = words;
+        let mut work = self
+            .queue
+            .submit(patience, |commands| commands.export_fence())
+            .map_err(text)?;
+        let waited = work
+            .fence()
+            .map_err(text)?
+            .wait(patience)
+            .map_err(|error| error.to_string())?;
+        match waited.is_signaled() {
+            true => Ok("a sync_file, which signalled".to_owned()),
+            false => Err(format!("the sync_file of finished work is {waited:?}")),
+        }
+    }
+
+    fn export_buffer(&self) -> Result<String, String> {
+        let text = words;
         let gpu = self.importer.gpu();
         let picture: Vec<u8> = (0..u64::from(SIZE.width * SIZE.height) * 3 / 2)
             .map(|i| (i * 11) as u8)
@@ -269,29 +289,8 @@ impl Bench<'_> {
         let exported = export::buffer(gpu, Fourcc::NV12, SIZE, usage, next_generation()).map_err(text)?;
         let upload = Upload::new(gpu, Fourcc::NV12, SIZE, 1).map_err(text)?;
         let staged: Arc<BufferImport> = upload.stage(&source, self.patience).map_err(text)?;
-        let fences = self.queue.can_export_fences();
-        let patience = self.patience * 5;
-        let mut work = self
-            .queue
-            .submit(patience, |commands| {
-                commands.copy(&staged, &exported.import)?;
-                if fences { commands.export_fence() } else { Ok(()) }
-            })
+        self.run(|commands| commands.copy(&staged, &exported.import))
             .map_err(text)?;
-        let fence = match fences {
-            true => work
-                .fence()
-                .map_err(text)
-                .and_then(|fence| match fence.wait(patience) {
-                    Ok(waited) if waited.is_signaled() => Ok("a sync_file, which signalled".to_owned()),
-                    Ok(waited) => Err(format!("{waited:?}")),
-                    Err(error) => Err(error.to_string()),
-                }),
-            false => Err("the driver gives no sync_file (SYNC_FD)".to_owned()),
-        };
-        if !work.wait(patience).map_err(text)?.is_signaled() {
-            return Err("the device did not finish".to_owned());
-        }
         let exporter = exported
             .buffer
             .objects()
@@ -307,7 +306,7 @@ impl Bench<'_> {
         match read {
             Ok(bytes) if bytes == picture => {
                 let exporter = exporter.unwrap_or_else(|| "an unnamed exporter".to_owned());
-                Ok((format!("a dma-buf of {exporter}, read back by the CPU"), fence))
+                Ok(format!("a dma-buf of {exporter}, read back by the CPU"))
             }
             Ok(_) => Err("the CPU read other bytes than the device had written".to_owned()),
             Err(error) => Err(error.to_string()),
@@ -328,14 +327,28 @@ impl Bench<'_> {
         };
         let usage = vk::ImageUsageFlags::COLOR_ATTACHMENT | vk::ImageUsageFlags::TRANSFER_DST;
         let made = export::image(gpu, Fourcc::XRGB8888, SIZE, usage, &modifiers, next_generation())
-            .map_err(|error| error.to_string())?;
+            .map_err(words)?;
         self.run(|commands| commands.clear(&made.import, [1.0, 0.0, 0.0, 1.0]))
-            .map_err(|error| error.to_string())?;
-        let planes = made.buffer.layout().planes().len();
-        Ok(format!(
-            "{} in {planes} plane(s), cleared by the device",
-            made.buffer.layout().modifier()
-        ))
+            .map_err(words)?;
+        let layout = made.buffer.layout().clone();
+        let told = format!(
+            "{} in {} plane(s), cleared by the device",
+            layout.modifier(),
+            layout.planes().len()
+        );
+        if !layout.modifier().is_linear() {
+            return Ok(told);
+        }
+        let frame = Frame::new(made.buffer, FrameMeta::default(), Fence::Signaled, Lease::none());
+        let read = frame.and_then(|frame| frame.map_read(self.patience)?.to_tight());
+        match read {
+            // Blue, green, red in memory.
+            Ok(bytes) if bytes.chunks(4).all(|pixel| pixel[..3] == [0, 0, 255]) => {
+                Ok(told + " and read by the CPU")
+            }
+            Ok(_) => Err("the CPU read other pixels than the device had written".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 
@@ -383,34 +396,49 @@ fn describe(found: &Capabilities) -> GpuReport {
 /// What the device lacks for routes that a frame could take.
 fn missing(examined: &Examined, problems: &mut Vec<Problem>) {
     let found = &examined.capabilities;
-    let mut add = |reason: String, remedy: &str| {
+    let mut add = |object: String, reason: String, remedy: &str| {
+        let remedy = remedy.to_owned();
         problems.push(Problem {
-            object: found.name.clone(),
+            object,
             reason,
-            remedy: remedy.to_owned(),
+            remedy,
         });
     };
+    let lavapipe = found.driver == vk::DriverId::MESA_LLVMPIPE;
+    let extension = vulkan::ash::ext::external_memory_dma_buf::NAME;
     if !found.supported.dmabuf() {
         let remedy = match found.driver {
             vk::DriverId::MESA_LLVMPIPE => {
-                "Mesa's lavapipe has dma-bufs from Mesa 24.3 on, and only where /dev/udmabuf can be opened"
+                "lavapipe has dma-bufs from Mesa 24.3 on, where /dev/udmabuf can be opened"
             }
             vk::DriverId::NVIDIA_PROPRIETARY => {
                 "load nvidia-drm (modprobe nvidia-drm modeset=1), driver 515 or newer"
             }
             _ => "a newer driver; `vulkaninfo | grep external_memory` says when it is there",
         };
+        let reason = format!("no dma-buf import: {}", Refusal::ExtensionOff(extension));
+        add(found.name.clone(), reason, remedy);
+    } else if examined.report.exports.iter().all(|attempt| !attempt.works) {
+        let why: Vec<_> = examined
+            .report
+            .exports
+            .iter()
+            .map(|attempt| attempt.detail.as_str())
+            .collect();
+        let remedy = match lavapipe {
+            true => "lavapipe exports udmabufs: /dev/udmabuf has to be there and open to this user",
+            false => "a newer driver; until then render into memory of another allocator that it imports",
+        };
         add(
-            format!(
-                "no dma-buf import ({})",
-                Refusal::ExtensionOff(vulkan::ash::ext::external_memory_dma_buf::NAME)
-            ),
+            format!("exports of {}", found.name),
+            format!("no dma-buf export: {}", why.join("; ")),
             remedy,
         );
     }
     if !found.sync_fd_import || !examined.fences.works {
         add(
-            "no sync_file fences: the CPU waits for the GPU, and before it".to_owned(),
+            format!("fences of {}", found.name),
+            format!("the CPU waits for the GPU: {}", examined.fences.detail),
             "a driver with VK_KHR_external_semaphore_fd for SYNC_FD; on NVIDIA nvidia-drm has to be loaded",
         );
     }

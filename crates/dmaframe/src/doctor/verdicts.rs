@@ -68,9 +68,9 @@ fn remedies(problems: &[Problem], about: &[&str]) -> Vec<String> {
     list
 }
 
-/// The objects of problems that keep frames from being shared.
-fn memory_objects(gpu: &Examined) -> [&str; 3] {
-    ["/dev/udmabuf", "/dev/dma_heap", &gpu.report.name]
+/// The remedies of what keeps frames from getting to a device without a copy.
+fn import_remedies(gpu: &Examined, problems: &[Problem]) -> Vec<String> {
+    remedies(problems, &["/dev/udmabuf", "/dev/dma_heap", &gpu.report.name])
 }
 
 fn cost(route: Route) -> VerdictCost {
@@ -152,7 +152,7 @@ fn camera_to_gpu(
         key,
     );
     if verdict.cost != VerdictCost::ZeroCopy {
-        verdict.remedies = remedies(problems, &memory_objects(gpu));
+        verdict.remedies = import_remedies(gpu, problems);
     }
     verdict
 }
@@ -256,7 +256,7 @@ fn memory_to_gpu(working: &[Working], gpu: &Examined, problems: &[Problem]) -> V
         Memory::Allocator(offer.unwrap_or(usize::MAX))
     });
     if verdict.cost != VerdictCost::ZeroCopy {
-        verdict.remedies = remedies(problems, &memory_objects(gpu));
+        verdict.remedies = import_remedies(gpu, problems);
     }
     verdict
 }
@@ -274,6 +274,7 @@ fn gpu_to_others(gpu: &Examined, problems: &[Problem]) -> Verdict {
         true => "with a fence",
         false => "the CPU waits for it",
     };
+    let exports = format!("exports of {}", gpu.report.name);
     let names: Vec<_> = made.iter().map(|attempt| attempt.what.as_str()).collect();
     let (cost, way) = match made.is_empty() {
         false => (
@@ -291,7 +292,7 @@ fn gpu_to_others(gpu: &Examined, problems: &[Problem]) -> Verdict {
             .map(|attempt| format!("{}: {}", attempt.what, attempt.detail))
             .collect(),
         remedies: if made.is_empty() {
-            remedies(problems, &memory_objects(gpu))
+            remedies(problems, &["/dev/udmabuf", &exports])
         } else {
             Vec::new()
         },

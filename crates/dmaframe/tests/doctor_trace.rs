@@ -1,0 +1,80 @@
+//! A trace has every frame's way through every hop, and its picture needs nothing else.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use dmaframe_testkit::{Device, need};
+use serde_json::Value;
+
+const FRAMES: usize = 20;
+const HOPS: [&str; 5] = ["delivered", "imported", "submitted", "GPU copy", "released"];
+
+#[test]
+fn a_trace_follows_every_frame_through_every_hop() {
+    need!(Device::Udmabuf);
+    need!(Device::Capture("vivid"));
+    let folder = std::env::temp_dir().join(format!("dmaframe-trace-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_dmaframe"))
+        .args(["doctor", "--trace", "--frames", &FRAMES.to_string(), "--out"])
+        .arg(&folder)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(text.contains(&format!("{FRAMES} frames of vivid")), "{text}");
+    assert!(
+        text.contains("by buffer") && text.contains("CPU bytes/frame: 0"),
+        "{text}"
+    );
+
+    let json = std::fs::read_to_string(folder.join("dmaframe-trace.json")).unwrap();
+    let trace: Value = serde_json::from_str(&json).unwrap();
+    let mut frames = BTreeMap::<u64, Vec<(String, f64, f64)>>::new();
+    for event in trace["traceEvents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["ph"] == "X")
+    {
+        let (start, length) = (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
+        let name = event["name"].as_str().unwrap().to_owned();
+        frames
+            .entry(event["args"]["frame"].as_u64().unwrap())
+            .or_default()
+            .push((name, start, start + length));
+    }
+    assert_eq!(frames.len(), FRAMES);
+    for (frame, spans) in &frames {
+        let names: Vec<_> = spans.iter().map(|(name, ..)| name.as_str()).collect();
+        assert_eq!(names, HOPS, "frame {frame}");
+        for two in spans.windows(2) {
+            assert!(
+                (two[0].2 - two[1].1).abs() < 1.0,
+                "frame {frame}: a gap between {two:?}"
+            );
+        }
+        assert!(
+            spans.iter().all(|(_, start, end)| *start >= 0.0 && end >= start),
+            "frame {frame}"
+        );
+    }
+
+    let svg = std::fs::read_to_string(folder.join("dmaframe-frame.svg")).unwrap();
+    assert!(svg.starts_with("<svg xmlns=") && svg.trim_end().ends_with("</svg>"));
+    assert_eq!(svg.matches("http").count(), 1, "only its own name space");
+    assert!(
+        ["<script", "<style", "<image", "href"]
+            .iter()
+            .all(|word| !svg.contains(word))
+    );
+    assert!(
+        HOPS.iter().all(|hop| svg.contains(&format!(">{hop}</text>"))),
+        "{svg}"
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
