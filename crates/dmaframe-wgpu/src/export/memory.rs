@@ -24,6 +24,24 @@ impl ExportMemory {
     }
 }
 
+/// Their names where they are switched off.
+const NAMES: [(&str, ExportMemory); 4] = [
+    ("exported", ExportMemory::Exported),
+    ("imported", ExportMemory::Imported),
+    ("host", ExportMemory::HostPointer),
+    ("readback", ExportMemory::Readback),
+];
+
+/// Reads a list like `-exported,-imported`: what is to be left out.
+pub(crate) fn left_out(text: &str) -> Option<Vec<ExportMemory>> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let find = |word: &str| {
+        let name = word.strip_prefix('-')?;
+        NAMES.iter().find(|(n, _)| *n == name).map(|(_, memory)| *memory)
+    };
+    words.map(find).collect()
+}
+
 impl fmt::Display for ExportMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -63,4 +81,19 @@ pub struct Counts {
     pub starved: u64,
     /// Times that a target was waited for.
     pub waited: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_read_from_a_list() {
+        assert_eq!(left_out(""), Some(vec![]));
+        let both = vec![ExportMemory::Exported, ExportMemory::HostPointer];
+        assert_eq!(left_out("-exported, -host"), Some(both));
+        for wrong in ["exported", "-", "-exprted"] {
+            assert_eq!(left_out(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -3,5 +3,6 @@
 mod memory;
 mod plan;
 
+pub(crate) use memory::left_out;
 pub use memory::{Counts, ExportMemory, PassedOver};
 pub(crate) use plan::{Params, Plan, SHADER};

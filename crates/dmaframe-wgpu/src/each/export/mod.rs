@@ -19,8 +19,9 @@ use dmaframe_core::{
     Waited, next_generation,
 };
 
+use super::scope::scoped;
 use super::{Gpu, Submission, submit, wgpu};
-use crate::export::{Counts, ExportMemory, PassedOver, Plan};
+use crate::export::{Counts, ExportMemory, PassedOver, Plan, left_out};
 use crate::{Error, Level};
 use slot::{Makings, Slot};
 use target::Progress;
@@ -92,6 +93,7 @@ pub struct ExportBuilder {
     slots: usize,
     buffers: Option<Vec<Arc<Buffer>>>,
     budget: Budget,
+    off: Vec<ExportMemory>,
 }
 
 impl ExportBuilder {
@@ -124,6 +126,26 @@ impl ExportBuilder {
         self
     }
 
+    /// Switches a kind of memory off: to find out what a fallback does.
+    pub fn without(mut self, memory: ExportMemory) -> Self {
+        self.off.push(memory);
+        self
+    }
+
+    /// Switches off what the environment variable `DMAFRAME_EXPORT` names, if it is set: `-exported,-imported` leaves
+    /// the slower ones. For finding out on a user's machine whether a kind of memory is what is wrong.
+    ///
+    /// # Errors
+    /// [`Error::ExportNames`] when the variable's text is not such a list.
+    pub fn env(mut self) -> Result<Self, Error> {
+        if let Some(text) = std::env::var_os("DMAFRAME_EXPORT") {
+            let text = text.to_string_lossy().into_owned();
+            self.off
+                .extend(left_out(&text).ok_or(Error::ExportNames { text })?);
+        }
+        Ok(self)
+    }
+
     /// Allocates and imports.
     ///
     /// # Errors
@@ -143,8 +165,10 @@ impl ExportBuilder {
         };
         let mut passed_over = Vec::new();
         let (memory, slots) = self.memory(&makings, &mut passed_over)?;
+        let writer = scoped(self.gpu.device(), "Device::create_compute_pipeline", || {
+            Writer::new(self.gpu.device(), &plan)
+        })?;
         let queue = ReturnQueue::new(slots.len())?;
-        let writer = Writer::new(self.gpu.device(), &plan);
         Ok(ExportPool(Arc::new(Inner {
             fourcc: self.fourcc,
             size: self.size,
@@ -178,6 +202,11 @@ impl ExportBuilder {
             return Err(Error::NoSlots);
         }
         for &memory in kinds {
+            if self.off.contains(&memory) {
+                let reason = "switched off".to_owned();
+                passed_over.push(PassedOver { memory, reason });
+                continue;
+            }
             let slots = (0..count).map(|index| {
                 let given = self.buffers.as_ref().and_then(|list| list.get(index));
                 match (memory, given) {
@@ -189,7 +218,10 @@ impl ExportBuilder {
                     (_, given) => makings.readback(given.cloned()),
                 }
             });
-            match slots.collect::<Result<Vec<_>, String>>() {
+            let made = scoped(makings.device, "Device::create_buffer", || {
+                slots.collect::<Result<Vec<_>, String>>()
+            });
+            match made.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(slots) => return Ok((memory, slots)),
                 Err(reason) => passed_over.push(PassedOver { memory, reason }),
             }
@@ -212,6 +244,7 @@ impl ExportPool {
                 min_free: 0,
                 policy: Starvation::Drop,
             },
+            off: Vec::new(),
         }
     }
 

@@ -1,0 +1,6 @@
+//! What the export pool gives out is what was rendered, wherever its memory is, and a slot is written again only when
+//! everybody is done with it.
+
+mod common;
+
+common::each_version!("each/export.rs");
