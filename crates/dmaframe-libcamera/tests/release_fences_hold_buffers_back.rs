@@ -166,3 +166,29 @@ fn stopping_with_fences_pending_leaks_nothing() {
     }
     drop(cameras);
 }
+
+#[test]
+fn one_descriptor_tells_of_pictures_and_of_returned_buffers() {
+    let _alone = alone();
+    let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
+    let mut capture = configured.budget(0, Starvation::Drop).start().unwrap();
+    let mut held = Vec::new();
+    while held.len() < capture.slots(0) {
+        assert!(readable(&capture, Duration::from_millis(900)), "a picture is due");
+        held.extend(capture.try_next().unwrap());
+    }
+    assert!(
+        !readable(&capture, Duration::from_millis(50)),
+        "the camera has no buffer"
+    );
+    drop(held.pop());
+    assert!(
+        readable(&capture, Duration::from_millis(900)),
+        "a buffer came back"
+    );
+    // Queued, or queued and filled at once.
+    if capture.try_next().unwrap().is_none() {
+        assert_eq!(capture.queued(0), 1);
+        drop(frame(&mut capture));
+    }
+}
