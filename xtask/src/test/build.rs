@@ -340,3 +340,21 @@ fn binary(package: &Value, target: &Value, path: &str, id: &str, messages: &[Val
         env,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_are_followed_but_for_those_of_tests_that_name_no_version() {
+        let package = |name: &str, dependencies: Value| serde_json::json!({ "name": name, "dependencies": dependencies });
+        let local = |name: &str, req: &str| serde_json::json!({ "name": name, "req": req, "path": "/x" });
+        let metadata = serde_json::json!({ "packages": [
+            package("camera", serde_json::json!([local("core", "^0.1"), local("testkit", "*"), { "name": "serde", "req": "^1" }])),
+            package("core", serde_json::json!([local("base", "^0.1"), local("camera", "^0.1")])),
+            package("base", serde_json::json!([])),
+            package("testkit", serde_json::json!([])),
+        ] });
+        assert_eq!(dependencies(&metadata, &["camera".to_owned()]), ["core", "base"]);
+    }
+}
