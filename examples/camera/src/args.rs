@@ -29,8 +29,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) frames: u64,
     /// Where the last frame goes.
-    #[arg(long, value_name = "FILE", default_value = "camera.png")]
+    #[arg(long, alias = "output", value_name = "FILE", default_value = "camera.png")]
     pub(crate) out: PathBuf,
+    /// What the GPU does to each frame: none, mono, sepia, noir, vignette, blur, edge, pixelate, mirror, or a .wgsl file,
+    /// which may change meanwhile.
+    #[arg(long, value_name = "NAME or FILE")]
+    pub(crate) filter: Option<String>,
+    /// Where all frames go: a .y4m file, or raw NV12 under any other name.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stream: Option<PathBuf>,
     /// Whose memory a camera fills.
     #[arg(long, value_enum, default_value_t = Memory::Camera)]
     pub(crate) memory: Memory,

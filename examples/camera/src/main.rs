@@ -4,11 +4,14 @@
 //! with a progress line; the last one as `camera.png`; and the report of what every hop cost.
 
 mod args;
+mod filter;
+mod gpu;
 mod list;
 mod meter;
 mod picture;
 mod run;
 mod source;
+mod stream;
 mod test_source;
 
 use clap::Parser;

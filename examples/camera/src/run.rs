@@ -7,21 +7,31 @@ use dmaframe::report::PathReport;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Args;
+use crate::gpu::Filtering;
 use crate::meter::Meter;
 use crate::picture;
 use crate::source::{Source, megapixels};
+use crate::stream::Stream;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut notes = Vec::new();
     let mut source = Source::open(args, &mut notes)?;
+    let path = PathReport::new();
+    path.add(source.hop());
+    let meter_hop = path.hop("meter(CPU view)");
+    let mut filtering = match &args.filter {
+        Some(name) => Filtering::open(name, &path, &mut notes)?,
+        None => None,
+    };
+    let mut stream = match &args.stream {
+        Some(file) => Some(Stream::create(file, args.fps)?),
+        None => None,
+    };
     for note in &notes {
         println!("note: {note}");
     }
     println!("source: {}", source.describe());
 
-    let path = PathReport::new();
-    path.add(source.hop());
-    let meter_hop = path.hop("meter(CPU view)");
     let mut meter = Meter::default();
 
     let progress = ProgressBar::new(args.frames);
@@ -35,6 +45,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         // The clock starts with the first picture: a camera's start-up is not its frame rate.
         let start = *first.get_or_insert_with(Instant::now);
         meter.look(&frame, &meter_hop).context("looking at the frame")?;
+        let frame = match &mut filtering {
+            Some(filtering) => filtering.run(&frame, |line| progress.suspend(|| println!("note: {line}")))?,
+            None => frame,
+        };
+        if let Some(stream) = &mut stream {
+            if last.is_none() {
+                path.add(stream.hop());
+            }
+            stream.write(&frame).context("writing the stream")?;
+        }
         // Kept until the next one is there, so that the last one is at hand: one buffer held.
         last = Some(frame);
         progress.inc(1);
@@ -43,6 +63,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let elapsed = first.map_or(0.0, |start| start.elapsed().as_secs_f64());
     progress.finish();
+    if let Some(stream) = stream {
+        stream.finish()?;
+    }
 
     let frame = last.context("no frame was asked for")?;
     let size = frame.layout().size();
@@ -71,6 +94,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("  {hop}");
     }
     println!("{path}");
+    for reason in filtering.iter().flat_map(Filtering::reasons) {
+        println!("note: {reason}");
+    }
     println!(
         "picture: {} ({converted} bytes converted once, for the PNG)",
         args.out.display()

@@ -1,0 +1,3 @@
+fn effect(uv: vec2f) -> vec4f {
+    return sample(uv);
+}
