@@ -167,6 +167,21 @@ fn listed_as_a_camera_and_read_in_every_way() {
     let seen = pictures(&daemon, "memfd");
     assert!(seen.len() == 20 && seen.is_sorted(), "{seen:?}");
 
+    // By one that takes none of its formats, which is that one's own affair.
+    let stream = capture(&daemon)
+        .formats(common::set(Fourcc::NV12, &[Modifier::LINEAR]))
+        .start()
+        .unwrap();
+    let error = loop {
+        match stream.next(PATIENCE) {
+            Ok(Some(event)) => assert!(event.into_frame().is_none()),
+            Ok(None) => panic!("the consumer was told nothing"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("NV12"), "{error}");
+    drop(stream);
+
     // Both at once, ours slow and holding frames.
     let stream = capture(&daemon).start().unwrap();
     drop(common::frame(&stream));

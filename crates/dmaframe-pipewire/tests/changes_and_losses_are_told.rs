@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, PATIENCE, Producer, SMALL, linear, number, paint, set, until, watched};
+use common::{Daemon, Other, PATIENCE, Producer, SMALL, linear, number, paint, set, until, watched};
 use dmaframe_core::report::PathReport;
 use dmaframe_core::{Fourcc, Frame, Layout, Modifier, Size, Starvation};
 use dmaframe_pipewire::pod::Modifiers;
@@ -384,4 +384,45 @@ fn metadata_goes_with_the_picture() {
     assert_eq!((meta.sequence, meta.timestamp), (sent.sequence, sent.timestamp));
     assert_eq!(meta.color, ColorInfo::SRGB);
     assert_eq!(meta.extensions.get::<Damage>(), Some(&damage));
+}
+
+/// Takes frames and never gives them back: another process of this test.
+#[test]
+fn the_other_process() {
+    let Some((name, remote)) = common::role() else {
+        return;
+    };
+    let stream = CaptureStream::builder()
+        .remote(remote)
+        .name(name)
+        .target(Target::Unlinked)
+        .formats(linear())
+        .budget(0, Starvation::Drop)
+        .start()
+        .unwrap();
+    let held: Vec<_> = (0..4).map(|_| common::frame(&stream)).collect();
+    println!("tell: holding {}", held.len());
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn a_consumer_that_dies_with_buffers_takes_them_from_nobody_else() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let cam = Arc::new(camera(&daemon).buffers(6).start().unwrap());
+    let stream = capture(&daemon, "reader").start().unwrap();
+    daemon.link("cam", "reader");
+    let producer = Producer::start(cam.clone(), Duration::from_millis(5));
+    for name in ["first", "second"] {
+        let mut other = Other::start(&daemon, name);
+        daemon.link("cam", name);
+        other.wait_for("holding");
+        common::end(&mut other.child);
+        for _ in 0..30 {
+            assert!(number(&common::frame(&stream)).is_some());
+        }
+    }
+    eprintln!("{:?}", cam.stats());
+    assert_eq!(cam.stats().consumers, 1);
+    producer.stop();
 }

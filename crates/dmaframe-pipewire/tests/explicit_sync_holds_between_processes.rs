@@ -3,21 +3,16 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::sys::Window;
-use common::{Daemon, PATIENCE, SMALL, end, linear, number, paint};
+use common::{Daemon, Other, PATIENCE, SMALL, end, linear, number, paint};
 use dmaframe_core::{Fence, Frame, FrameMeta, Lease, Starvation, SyncFile, TimelineDevice};
 use dmaframe_pipewire::{CameraEvent, CaptureBuilder, CaptureStream, Error, Event, Target, VirtualCamera};
 use dmaframe_testkit::{Device, Leaks, SwSync, Vgem, need};
 
-const ROLE: &str = "DMAFRAME_PIPEWIRE_ROLE";
-const SOCKET: &str = "DMAFRAME_PIPEWIRE_SOCKET";
 /// A camera with few buffers comes round to each of them soon.
 const BUFFERS: u32 = 4;
 /// How long the producer takes to fill a picture that it has pushed already.
@@ -55,8 +50,9 @@ fn consumer(remote: OwnedFd, name: &str) -> CaptureBuilder {
 /// The other process: this test, started by the others.
 #[test]
 fn the_other_process() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let remote = common::connect(std::env::var(SOCKET).unwrap().as_ref());
+    let Some((role, remote)) = common::role() else {
+        return;
+    };
     match role.as_str() {
         "camera" => camera(remote),
         role => hold_for_ever(&consumer(remote, role).start().unwrap()),
@@ -120,58 +116,12 @@ fn hold_for_ever(stream: &CaptureStream) {
     }
 }
 
-/// This test binary in another role, and what it tells.
-struct Other {
-    child: Child,
-    told: Receiver<String>,
-}
-
-impl Other {
-    fn start(daemon: &Daemon, role: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_other_process", "--nocapture"])
-            .env(ROLE, role)
-            .env(SOCKET, daemon.socket())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let (tell, told) = channel();
-        std::thread::spawn(move || {
-            for line in out.lines().map_while(Result::ok) {
-                if let Some((_, line)) = line.split_once("tell: ") {
-                    let _ = tell.send(line.to_owned());
-                }
-            }
-        });
-        Self { child, told }
-    }
-
-    fn wait_for(&self, what: &str) -> String {
-        let start = Instant::now();
-        loop {
-            let left = PATIENCE.saturating_sub(start.elapsed());
-            let line = self.told.recv_timeout(left);
-            let line = line.unwrap_or_else(|e| panic!("the other process never said {what}: {e}"));
-            if line.starts_with(what) {
-                return line;
-            }
-        }
-    }
-
-    /// How many descriptors it has once nobody watches any more.
-    fn idle_fds(&self) -> String {
-        self.wait_for("unwatched");
-        // The first count may be of a moment before the last buffer is gone.
-        self.wait_for("fds");
-        self.wait_for("fds")
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        end(&mut self.child);
-    }
+/// How many descriptors the camera has once nobody watches any more.
+fn idle_fds(camera: &Other) -> String {
+    camera.wait_for("unwatched");
+    // The first count may be of a moment before the last buffer is gone.
+    camera.wait_for("fds");
+    camera.wait_for("fds")
 }
 
 /// The frame's memory without its fences.
@@ -237,7 +187,7 @@ fn nobody_reads_before_acquire_or_writes_before_release() {
         assert_eq!(early == 0, waits, "{early} of 20 read before they were filled");
         assert_eq!(late == 0, fences, "{late} of 20 overwritten while they were read");
         drop(stream);
-        idle.push(camera.idle_fds());
+        idle.push(idle_fds(&camera));
     }
     assert!(
         idle.iter().all(|fds| *fds == idle[0]),
@@ -259,7 +209,7 @@ fn a_consumer_killed_with_a_frame_in_hand_leaves_the_camera_running() {
         daemon.link("cam", name);
         consumer.wait_for("holding Some");
         end(&mut consumer.child);
-        idle.push(camera.idle_fds());
+        idle.push(idle_fds(&camera));
     }
     assert_eq!(idle[0], idle[1], "the camera's descriptors");
     let stream = consumer(daemon.remote(), "third").start().unwrap();

@@ -11,6 +11,7 @@ mod worker;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::report::Hop;
@@ -22,7 +23,7 @@ use crate::error::{Error, Rejected};
 use crate::pod::VideoFormat;
 use crate::thread::LoopThread;
 use crate::wake::Signal;
-use pool::Pool;
+use pool::{Accepted, Pool};
 
 /// What a camera tells.
 #[derive(Clone, Debug)]
@@ -70,6 +71,8 @@ pub struct CameraStats {
     pub explicit_sync: bool,
     /// Links to consumers now.
     pub consumers: u64,
+    /// Times all buffers were made anew because a consumer had died with some of them.
+    pub rescued: u64,
 }
 
 /// A `Video/Source` node: a camera in every application that looks for cameras through PipeWire.
@@ -109,8 +112,8 @@ struct Desk {
     pool: Option<Pool>,
     /// Frames to publish, in order; each in a buffer of `pool`, or of an older one.
     pushed: VecDeque<Frame>,
-    /// Somebody waits for a buffer.
-    wanted: bool,
+    /// When somebody last asked for a buffer in vain.
+    asked: Option<Instant>,
     picture: Option<(FormatSet, Size)>,
 }
 
@@ -194,10 +197,9 @@ impl VirtualCamera {
             self.shared.freed.clear();
         }
         if let Err(Error::Starved { .. }) = found {
-            if !std::mem::replace(&mut desk.wanted, true) {
-                // Consumers do not tell when they let go of a buffer: somebody has to look.
-                self.shared.commands.set();
-            }
+            // Consumers do not tell when they let go of a buffer: somebody has to look.
+            desk.asked = Some(Instant::now());
+            self.shared.commands.set();
         }
         found
     }
@@ -212,33 +214,51 @@ impl VirtualCamera {
     /// buffer or nobody is watching, [`Error::Core`] when it cannot be read. The frame comes back with the error.
     pub fn push(&self, frame: Frame, deadline: impl Into<Deadline>) -> Result<Pushed, Box<Rejected<Frame>>> {
         let deadline = deadline.into();
-        {
-            let mut desk = self.shared.desk();
-            if let Some(error) = &desk.failed {
-                return Err(Rejected::new(frame, error.clone()));
+        loop {
+            match self.accept(&frame) {
+                Ok(Accepted::Here) => break,
+                Ok(Accepted::Elsewhere) => return self.push_copy(frame, deadline),
+                Ok(Accepted::NotYet) => {}
+                Err(error) => return Err(Rejected::new(frame, error)),
             }
-            let own = desk.pool.as_mut().map(|pool| pool.accept(&frame));
-            match own {
-                None => {
-                    self.shared.hop.dropped("nobody is watching");
-                    let starved = Error::Starved {
-                        slots: 0,
-                        busy: 0,
-                        held: 0,
-                    };
-                    return Err(Rejected::new(frame, starved));
-                }
-                Some(Err(error)) => return Err(Rejected::new(frame, error)),
-                Some(Ok(true)) => {
-                    desk.pushed.push_back(frame);
-                    drop(desk);
-                    self.shared.commands.set();
-                    self.shared.hop.zero_copy();
-                    return Ok(Pushed::ZeroCopy);
-                }
-                Some(Ok(false)) => {}
+            match self.shared.freed.wait(deadline) {
+                Ok(true) => {}
+                Ok(false) => return Err(Rejected::new(frame, Error::Imported)),
+                Err(error) => return Err(Rejected::new(frame, error)),
             }
         }
+        self.shared.desk().pushed.push_back(frame);
+        self.shared.commands.set();
+        self.shared.hop.zero_copy();
+        Ok(Pushed::ZeroCopy)
+    }
+
+    /// Where the frame is; in the stream's own buffer, it counts as pushed from now on.
+    fn accept(&self, frame: &Frame) -> Result<Accepted, Error> {
+        let mut desk = self.shared.desk();
+        if let Some(error) = &desk.failed {
+            return Err(error.clone());
+        }
+        let Some(pool) = &mut desk.pool else {
+            self.shared.hop.dropped("nobody is watching");
+            return Err(Error::Starved {
+                slots: 0,
+                busy: 0,
+                held: 0,
+            });
+        };
+        let found = pool.accept(frame);
+        if !pool.has_free() {
+            self.shared.freed.clear();
+        }
+        if matches!(found, Ok(Accepted::NotYet)) {
+            desk.asked = Some(Instant::now());
+            self.shared.commands.set();
+        }
+        found
+    }
+
+    fn push_copy(&self, frame: Frame, deadline: Deadline) -> Result<Pushed, Box<Rejected<Frame>>> {
         let copy = self.acquire(deadline).and_then(|mut copy| {
             copy::into_slot(&frame, &mut copy, deadline)?;
             Ok(copy)

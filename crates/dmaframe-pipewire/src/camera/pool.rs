@@ -62,6 +62,17 @@ pub(super) enum Place {
     Fenced(Fence),
 }
 
+/// Where a pushed frame's memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// In a buffer of the stream: it goes out as it is.
+    Here,
+    /// In an imported buffer that will be the stream's in a moment.
+    NotYet,
+    /// It has to be copied.
+    Elsewhere,
+}
+
 impl Pool {
     pub(super) fn new(layout: Layout, imported: bool) -> Result<Self, Error> {
         Ok(Self {
@@ -118,9 +129,9 @@ impl Pool {
         })
     }
 
-    /// Whether the frame is in one of these buffers, ready to be published; then it counts as pushed. An imported buffer
+    /// Where the frame is: in one of these buffers, ready to be published; then it counts as pushed. An imported buffer
     /// does not come from [`Pool::take_free`]: it is one that was free here, and its frame is somebody else's.
-    pub(super) fn accept(&mut self, frame: &Frame) -> Result<bool, Error> {
+    pub(super) fn accept(&mut self, frame: &Frame) -> Result<Accepted, Error> {
         let (found, wanted) = (frame.layout(), &self.layout);
         if (found.fourcc(), found.size()) != (wanted.fourcc(), wanted.size()) {
             return Err(Error::Picture {
@@ -130,11 +141,10 @@ impl Pool {
                 wanted_size: wanted.size(),
             });
         }
-        let Some(index) = self.index_of(frame) else {
-            return Ok(false);
-        };
-        let Some(Some(entry)) = self.entries.get_mut(index) else {
-            return Ok(false);
+        let index = self.index_of(frame);
+        let Some((index, entry)) = index.and_then(|index| Some((index, self.entries[index].as_mut()?)))
+        else {
+            return Ok(Accepted::Elsewhere);
         };
         match entry.place {
             Place::Out => {}
@@ -142,11 +152,13 @@ impl Pool {
                 self.free.retain(|free| *free != index);
                 entry.foreign = true;
             }
+            // The stream has not given it out yet.
+            Place::Fresh if self.imported => return Ok(Accepted::NotYet),
             // The same memory is out already, under an older picture.
-            _ => return Ok(false),
+            _ => return Ok(Accepted::Elsewhere),
         }
         entry.place = Place::Pushed;
-        Ok(true)
+        Ok(Accepted::Here)
     }
 
     /// A pushed frame will not be published: its buffer is free when it is gone.

@@ -30,8 +30,11 @@ use crate::wake::WakeSet;
 
 /// How long a consumer without the RELEASE feature may take to signal a release point.
 const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
-/// How often is looked for what comes without a wake-up.
+/// How often is looked for what comes without a wake-up, while somebody waits for it and otherwise.
 const TICK: Duration = Duration::from_millis(1);
+const SLOW_TICK: Duration = Duration::from_millis(20);
+/// How long a buffer may be missed after a consumer has gone before all are made anew.
+const RESCUE: Duration = Duration::from_millis(500);
 
 /// What the builder fixed.
 #[derive(Debug)]
@@ -76,6 +79,8 @@ pub(super) struct Worker {
     busy: Cell<bool>,
     /// Whether the graph runs: before that, a published frame would be seen by nobody.
     streaming: Cell<bool>,
+    /// When a consumer went while others stayed.
+    orphaned: Cell<Option<Instant>>,
 }
 
 impl Worker {
@@ -93,6 +98,7 @@ impl Worker {
             watched: RefCell::new(None),
             busy: Cell::new(false),
             streaming: Cell::new(false),
+            orphaned: Cell::new(None),
         }))
     }
 
@@ -365,7 +371,7 @@ impl Worker {
     fn reclaim(&self, stream: &Stream, desk: &mut Desk) -> Vec<Frame> {
         let mut gone = Vec::new();
         let Desk {
-            pool, stats, wanted, ..
+            pool, stats, asked, ..
         } = desk;
         let Some(pool) = pool else { return gone };
         // Back from the graph.
@@ -423,7 +429,7 @@ impl Worker {
             if let Place::Fenced(fence) = &entry.place {
                 if fence.is_done().unwrap_or(false) {
                     pool.set_free(index);
-                    *wanted = false;
+                    *asked = None;
                     self.shared.freed.set();
                 } else {
                     ticking = true;
@@ -431,8 +437,11 @@ impl Worker {
             }
         }
         // Consumers that let go of a buffer tell nobody.
-        if ticking || *wanted {
+        let waiting = asked.is_some_and(|asked| asked.elapsed() < Duration::from_secs(1));
+        if waiting {
             self.wake.tick(TICK);
+        } else if ticking {
+            self.wake.tick(SLOW_TICK);
         }
         gone
     }
@@ -570,6 +579,24 @@ impl Worker {
         stream.set_header(slot, header);
     }
 
+    /// A consumer that died has taken the buffers it held with it: nobody counts it out of them. When the others starve
+    /// for that, all buffers are made anew.
+    fn rescue(&self, stream: &Stream) {
+        let Some(since) = self.orphaned.get() else { return };
+        {
+            let mut desk = self.shared.desk();
+            let starved = desk.asked.is_some() && desk.pool.as_ref().is_some_and(|pool| !pool.has_free());
+            if !starved || since.elapsed() < RESCUE {
+                return;
+            }
+            desk.stats.rescued += 1;
+        }
+        self.orphaned.set(None);
+        if let Err(error) = stream.update_params(&self.offers()) {
+            self.shared.fail(error);
+        }
+    }
+
     /// Everything that may have become possible.
     fn work(&self, stream: &Stream) {
         // Triggering the graph may call `process` from within.
@@ -587,6 +614,7 @@ impl Worker {
         for _ in 0..published {
             stream.trigger();
         }
+        self.rescue(stream);
         self.busy.set(false);
     }
 }
@@ -618,6 +646,7 @@ impl Handler for Worker {
         self.shared.commands.set();
         if let State::Error(message) = state {
             match Error::of_stream(message, &self.picture.borrow().0) {
+                // One consumer's affair: the node goes on for the others.
                 error @ Error::NoCommonFormat { .. } => self.shared.tell(CameraEvent::Refused(error)),
                 error => self.shared.fail(error),
             }
@@ -755,8 +784,13 @@ impl thread::Worker for Worker {
     }
 
     fn removed(&self, _stream: &Stream, id: u32) {
-        self.links.borrow_mut().retain(|link| *link != id);
-        self.shared.desk().stats.consumers = self.links.borrow().len() as u64;
+        let mut links = self.links.borrow_mut();
+        let before = links.len();
+        links.retain(|link| *link != id);
+        if links.len() < before {
+            self.shared.desk().stats.consumers = links.len() as u64;
+            self.orphaned.set((!links.is_empty()).then(Instant::now));
+        }
     }
 
     fn wake_set(&self) -> &WakeSet {

@@ -37,6 +37,7 @@ pub struct CaptureBuilder {
     role: &'static str,
     formats: FormatSet,
     shared_memory: bool,
+    dmabuf: bool,
     size: Size,
     framerate: (u32, u32),
     buffers: u32,
@@ -69,6 +70,7 @@ impl CaptureBuilder {
             role: "Camera",
             formats,
             shared_memory: true,
+            dmabuf: true,
             size: Size::new(1280, 720),
             framerate: (30, 1),
             buffers: 8,
@@ -118,6 +120,13 @@ impl CaptureBuilder {
     /// Whether formats without a modifier are offered too. Yes unless said otherwise.
     pub fn shared_memory(mut self, offer: bool) -> Self {
         self.shared_memory = offer;
+        self
+    }
+
+    /// Whether dma-bufs with modifiers are offered. Yes unless said otherwise; the dma-bufs of cameras, which come without
+    /// a modifier, belong to [`CaptureBuilder::shared_memory`].
+    pub fn dmabuf(mut self, offer: bool) -> Self {
+        self.dmabuf = offer;
         self
     }
 
@@ -209,6 +218,7 @@ impl CaptureBuilder {
         let config = Config {
             formats: self.formats,
             shared_memory: self.shared_memory,
+            dmabuf: self.dmabuf,
             size: self.size,
             framerate: self.framerate,
             buffers: self.buffers,

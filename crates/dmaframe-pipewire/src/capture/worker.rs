@@ -28,6 +28,7 @@ const HELD: &str = "consumers hold all buffers but those the node needs";
 pub(super) struct Config {
     pub(super) formats: FormatSet,
     pub(super) shared_memory: bool,
+    pub(super) dmabuf: bool,
     pub(super) size: Size,
     pub(super) framerate: (u32, u32),
     pub(super) buffers: u32,
@@ -47,6 +48,8 @@ pub(super) struct Worker {
     version: Cell<Version>,
     /// The link we are at the end of, and the node at its other end.
     peer: Cell<Option<(u32, u32)>>,
+    /// The link has led to a format, or has said why not.
+    settled: Cell<bool>,
     last_sequence: Cell<Option<u64>>,
 }
 
@@ -61,6 +64,7 @@ impl Worker {
             format: RefCell::new(None),
             version: Cell::new(Version::default()),
             peer: Cell::new(None),
+            settled: Cell::new(true),
             last_sequence: Cell::new(None),
         }))
     }
@@ -79,7 +83,10 @@ impl Worker {
                 .any_rate()
         };
         let (offers, _) = FormatOffer::of_set(&self.formats.borrow(), self.config.shared_memory, make);
-        offers.iter().map(FormatOffer::to_pod).collect()
+        let kept = offers
+            .iter()
+            .filter(|offer| self.config.dmabuf || !offer.has_modifiers());
+        kept.map(FormatOffer::to_pod).collect()
     }
 
     /// What we ask of buffers of the final format.
@@ -359,6 +366,7 @@ impl Handler for Worker {
             return;
         }
         self.last_sequence.set(None);
+        self.settled.set(true);
         let known = self.format.borrow_mut().replace(format.clone());
         if known.as_ref() != Some(&format) {
             self.shared.inbox().format = Some(format.clone());
@@ -432,6 +440,7 @@ impl thread::Worker for Worker {
     fn link(&self, stream: &Stream, id: u32, output: u32, input: u32) {
         if stream.node_id() == Some(input) {
             self.peer.set(Some((id, output)));
+            self.settled.set(self.format.borrow().is_some());
         }
     }
 
@@ -443,13 +452,20 @@ impl thread::Worker for Worker {
     }
 
     fn removed(&self, _stream: &Stream, id: u32) {
-        match self.peer.get() {
-            Some((_, node)) if node == id => {
-                self.peer.set(None);
-                self.shared.push(Event::NodeRemoved { node });
-            }
-            // The node goes right after its link, if it goes: it is remembered.
-            _ => {}
+        let Some((link, node)) = self.peer.get() else {
+            return;
+        };
+        if link == id && !self.settled.replace(true) {
+            // Whoever made it took it away faster than it could tell us why it failed.
+            self.shared.refuse(Error::NoCommonFormat {
+                message: format!("the link from node {node} ended before a format was agreed on"),
+                ours: crate::error::list(&self.formats.borrow()),
+            });
+        }
+        // The node goes right after its link, if it goes: so it is remembered.
+        if node == id {
+            self.peer.set(None);
+            self.shared.push(Event::NodeRemoved { node });
         }
     }
 

@@ -247,6 +247,12 @@ impl FormatOffer {
         self
     }
 
+    /// Whether it is one of dma-bufs with modifiers.
+    #[must_use]
+    pub fn has_modifiers(&self) -> bool {
+        self.modifiers.is_some()
+    }
+
     /// Colour, where it is known.
     #[must_use]
     pub fn color(mut self, color: ColorInfo) -> Self {

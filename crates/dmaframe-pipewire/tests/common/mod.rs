@@ -166,7 +166,9 @@ impl Daemon {
         let start = Instant::now();
         loop {
             let said = self.run("pw-link", &[&from, &to]);
-            if said.status.success() {
+            // A link that was made and has failed since: for some tests the very point.
+            let made = String::from_utf8_lossy(&said.stderr).contains("failed to link ports: Success");
+            if said.status.success() || made {
                 return;
             }
             let ports = || self.output("pw-link", &["-io"]);
@@ -208,6 +210,7 @@ impl Daemon {
                     "videoconvertscale",
                     "videofilter",
                     "videotestsrc",
+                    "imagefreeze",
                 ] {
                     let file = folder.join(format!("libgst{name}.so"));
                     if file.exists() {
@@ -388,5 +391,60 @@ impl Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+const ROLE: &str = "DMAFRAME_PIPEWIRE_ROLE";
+const SOCKET: &str = "DMAFRAME_PIPEWIRE_SOCKET";
+
+/// What this process is to play, and its connection, if [`Other`] started it.
+pub(crate) fn role() -> Option<(String, OwnedFd)> {
+    let role = std::env::var(ROLE).ok()?;
+    Some((role, connect(std::env::var(SOCKET).ok()?.as_ref())))
+}
+
+/// This test binary in another role, and what it tells.
+pub(crate) struct Other {
+    pub(crate) child: Child,
+    told: std::sync::mpsc::Receiver<String>,
+}
+
+impl Other {
+    pub(crate) fn start(daemon: &Daemon, role: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_other_process", "--nocapture"])
+            .env(ROLE, role)
+            .env(SOCKET, daemon.socket())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                if let Some((_, line)) = line.split_once("tell: ") {
+                    let _ = tell.send(line.to_owned());
+                }
+            }
+        });
+        Self { child, told }
+    }
+
+    pub(crate) fn wait_for(&self, what: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            let line = self.told.recv_timeout(left);
+            let line = line.unwrap_or_else(|e| panic!("the other process never said {what}: {e}"));
+            if line.starts_with(what) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        end(&mut self.child);
     }
 }
