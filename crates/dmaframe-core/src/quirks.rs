@@ -156,7 +156,7 @@ pub const TABLE: &[Quirk] = &[
         routes: &[Route::Image],
         effect: Effect::Never,
         why: "an external-only texture is no render target",
-        source: "obsproject/obs-studio#12498",
+        source: "obsproject/obs-studio#12498; driver 580.159 on an H200 lists LINEAR for sampling only",
         ..ANY
     },
     Quirk {

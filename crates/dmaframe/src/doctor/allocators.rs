@@ -51,7 +51,10 @@ pub(super) fn examine(
                     max_object_len: None,
                     problem: Some(problem.reason.clone()),
                 });
-                problems.push(problem);
+                // A driver that does not make this kind of picture lacks nothing.
+                if !matches!(error, Error::Format { .. } | Error::Modifier { .. }) {
+                    problems.push(problem);
+                }
             }
         }
     }

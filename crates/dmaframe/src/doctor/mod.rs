@@ -103,6 +103,12 @@ pub fn examine(options: &Options) -> Report {
     report.cameras = cameras.into_iter().map(|camera| camera.report).collect();
     report.gpus = gpus.into_iter().map(|gpu| gpu.report).collect();
     report.sandbox = sandbox;
-    report.problems = problems;
+    report.problems = Vec::new();
+    for problem in problems {
+        // A node that several want is one problem.
+        if !report.problems.contains(&problem) {
+            report.problems.push(problem);
+        }
+    }
     report
 }

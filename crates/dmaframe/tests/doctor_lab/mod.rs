@@ -172,6 +172,26 @@ impl Devices {
             &mut report["gpus"],
             &["driver", "api", "extensions", "missing_extensions", "formats"],
         );
+        // Allocators of features that link the system's libraries: not in every build.
+        let optional = |entry: &Value, key: &str| {
+            let name = entry[key].as_str().unwrap_or_default();
+            name.contains("gbm /dev") || name.contains("dumb /dev")
+        };
+        let drop_optional = |list: &mut Value, key: &str| {
+            list.as_array_mut()
+                .into_iter()
+                .for_each(|list| list.retain(|entry| !optional(entry, key)));
+        };
+        drop_optional(&mut report["allocators"], "name");
+        drop_optional(&mut report["problems"], "object");
+        for (list, imports, key) in [("cameras", "imports", "what"), ("gpus", "imports", "memory")] {
+            for entry in report[list].as_array_mut().into_iter().flatten() {
+                drop_optional(&mut entry[imports], key);
+            }
+        }
+        if let Some(problems) = report["problems"].as_array_mut() {
+            problems.sort_by_key(Value::to_string);
+        }
         let mut text = serde_json::to_string_pretty(&report).unwrap();
         for (path, stands) in &self.names {
             text = text.replace(path, stands);

@@ -80,11 +80,15 @@ pub(super) fn text(trace: &Trace) -> String {
     ));
     for tick in 0..=4u64 {
         let at = start + total * tick / 4;
+        // A GPU's copy takes microseconds, a camera's exposure milliseconds.
+        let (value, unit) = match total {
+            0..10_000_000 => ((at - start) as f64 / 1e3, "us"),
+            _ => ((at - start) as f64 / 1e6, "ms"),
+        };
         line(format_args!(
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#555555\">{:.2} ms</text>",
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#555555\">{value:.0} {unit}</text>",
             x(at),
             base + 18.0,
-            (at - start) as f64 / 1e6
         ));
     }
     svg.push_str("</svg>\n");
