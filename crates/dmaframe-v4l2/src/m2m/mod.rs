@@ -114,6 +114,9 @@ pub type Decoder = Mem2Mem<Bitstream, Frame>;
 /// back to the camera when the encoder has read it. Consumers may hold outputs for as long as they like; with few
 /// buffers left they get copies.
 ///
+/// The driver keeps the memory of the last inputs mapped, as many as there are input buffers, so that a producer's next
+/// round costs no mapping: it is freed with the device, not with the frames.
+///
 /// Everything runs on the thread that calls it. Outputs outlive it.
 #[derive(Debug)]
 pub struct Mem2Mem<I, O> {
