@@ -7,13 +7,14 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dmaframe_core::{Access, Deadline, Fence, Frame};
 use dmaframe_vulkan::sync;
 
+use crate::Error;
 use crate::sys::{Reached, Timeline};
 
 /// How long one wait is, and how often wgpu is polled where it has to be.
@@ -52,23 +53,23 @@ impl Drop for OnDrop {
 /// A fence that another thread gives.
 #[derive(Debug, Default)]
 pub(crate) struct LateFence {
-    fence: Mutex<Option<Result<Fence, dmaframe_vulkan::Error>>>,
+    fence: Mutex<Option<Result<Fence, Error>>>,
     there: Condvar,
 }
 
 impl LateFence {
-    fn set(&self, fence: Result<Fence, dmaframe_vulkan::Error>) {
+    fn set(&self, fence: Result<Fence, Error>) {
         *self.fence.lock().unwrap_or_else(PoisonError::into_inner) = Some(fence);
         self.there.notify_all();
     }
 
     /// `None` at the deadline.
-    pub(crate) fn get(&self, deadline: Deadline) -> Option<Result<Fence, dmaframe_vulkan::Error>> {
+    pub(crate) fn get(&self, deadline: Deadline) -> Option<Result<Fence, Error>> {
         let mut fence = self.fence.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(found) = &*fence {
                 return Some(match found {
-                    Ok(fence) => fence.try_clone().map_err(Into::into),
+                    Ok(fence) => fence.try_clone().map_err(Error::from),
                     Err(error) => Err(error.clone()),
                 });
             }
@@ -82,8 +83,9 @@ impl LateFence {
     }
 }
 
-/// Takes the completion of submitted work out of a semaphore. May block until the work is done: that is its driver's way.
-pub(crate) type Export = Box<dyn FnOnce() -> Result<Fence, dmaframe_vulkan::Error> + Send>;
+/// Has the end of submitted work marked, and takes its fence out if one was asked for. May block until the work is done:
+/// that is some driver's way.
+pub(crate) type Export = Box<dyn FnOnce() -> Result<Option<Fence>, Error> + Send>;
 
 /// What outstanding work uses.
 #[derive(Default)]
@@ -115,6 +117,8 @@ pub(crate) struct Core {
     pub(crate) timeline: Option<Timeline>,
     /// Polls the wgpu device, without blocking.
     pub(crate) poll: Box<dyn Fn() -> Polled + Send + Sync>,
+    /// The highest value whose signal has been submitted.
+    marked: AtomicU64,
     lost: AtomicBool,
 }
 
@@ -142,6 +146,11 @@ impl Core {
         }
     }
 
+    /// The signal of `value` has been given to wgpu to submit.
+    pub(crate) fn marked(&self, value: u64) {
+        self.marked.fetch_max(value, Ordering::Release);
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }
@@ -156,6 +165,7 @@ impl Core {
                     Reached::Lost => self.lost.store(true, Ordering::Release),
                     // wgpu does not say that it dropped a submission because its device was destroyed. If all that it
                     // did submit is done and the counter is not there, ours was not among them.
+                    Reached::No if self.marked.load(Ordering::Acquire) < *value => {}
                     Reached::No if self.polled() == Some(Polled::Empty) => {
                         // The two counters of one submission need not show at the same time.
                         let again = u64::try_from(STEP.as_nanos()).unwrap_or(u64::MAX);
@@ -239,6 +249,7 @@ impl Tracker {
             core: Arc::new(Core {
                 timeline,
                 poll,
+                marked: AtomicU64::new(0),
                 lost: AtomicBool::new(false),
             }),
         }
@@ -340,20 +351,34 @@ fn run(mailbox: &Mailbox) {
     }
 }
 
-/// Gets the fence, and lets the frames go home with it.
+/// Marks the work's end, gets its fence, and lets the frames go home with it.
 fn hand_out(export: Export, late: &LateFence, frames: Vec<(Frame, Access)>, core: &Core, mark: &Mark) {
-    let fence = match core.is_lost() {
-        true => Ok(Fence::Signaled),
-        false => export(),
+    let marked = match core.is_lost() {
+        true => Err(Error::DeviceLost {
+            text: "work was lost before".into(),
+        }),
+        false => std::panic::catch_unwind(std::panic::AssertUnwindSafe(export)).unwrap_or_else(|_| {
+            Err(Error::DeviceLost {
+                text: "wgpu panicked".into(),
+            })
+        }),
     };
-    match &fence {
-        Ok(fence) => quietly(|| release(frames, fence)),
-        Err(_) => {
+    match marked {
+        Ok(Some(fence)) => {
+            quietly(|| release(frames, &fence));
+            late.set(Ok(fence));
+        }
+        Ok(None) => {
             core.wait(mark, Deadline::NEVER);
             quietly(|| drop(frames));
         }
+        // What is not marked is never seen to be done. The work before was submitted, so it is over soon.
+        Err(error) => {
+            core.lost.store(true, Ordering::Release);
+            quietly(|| drop(frames));
+            late.set(Err(error));
+        }
     }
-    late.set(fence);
 }
 
 /// A lease is somebody else's code: its panic must not end the thread that others wait for.

@@ -116,7 +116,8 @@ impl Copies {
                 .map(|frame| (frame.clone(), Access::Read))
                 .into_iter()
                 .collect(),
-            keep: vec![Box::new(Arc::clone(copy.from)), Box::new(Arc::clone(&target))],
+            // The target is wgpu's to keep: the submission's first commands name it.
+            keep: vec![Box::new(Arc::clone(copy.from))],
             fence: false,
         })?;
         Ok((Tried::Taken(target), Some(submission)))
@@ -154,7 +155,7 @@ impl Copies {
         };
         let ring = &mut rings[index];
         ring.used = now;
-        // Nobody has it: neither an import nor a copy under way.
+        // Nobody has an import of it. Work that still reads it comes before the next copy, which waits for it.
         if let Some(free) = ring
             .targets
             .iter_mut()

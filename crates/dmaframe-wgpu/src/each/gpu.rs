@@ -106,6 +106,17 @@ impl Gpu {
         self.0.level
     }
 
+    /// Whether both are the same device. wgpu's own comparison knows only devices of one instance.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return true;
+        }
+        match (self.vulkan(), other.vulkan()) {
+            (Some(one), Some(two)) => one.raw_device().handle() == two.raw_device().handle(),
+            _ => false,
+        }
+    }
+
     /// The longest storage binding and buffer that wgpu allows here, in bytes.
     /// Whether both are on one device. wgpu's own `==` compares numbers that begin anew with each of its instances.
     pub(super) fn is_same_device(&self, other: &Self) -> bool {
@@ -121,7 +132,7 @@ impl Gpu {
         self.0.foreign
     }
 
-    /// Whether exporting a fence is left to the tracker's thread.
+    /// Whether marking the end of work, and exporting its fence, is left to the tracker's thread.
     pub(super) fn export_blocks(&self) -> bool {
         self.0.export_blocks
     }

@@ -129,7 +129,7 @@ impl Gpu {
     fn reads(&self, imports: &[&Imported]) -> Result<Work, Error> {
         let mut work = Work::default();
         for imported in imports {
-            if imported.gpu.device() != self.device() {
+            if !imported.gpu.is_same(self) {
                 return Err(Error::OtherDevice);
             }
             if imported.is_copy() {
@@ -212,65 +212,80 @@ impl Gpu {
             sys::forget_waits(self.queue(), &work.waits);
             return Err(error);
         }
-        let mark = self.mark(signal.as_deref())?;
-        if signal.is_some() && !sys::is_alive(self.device()) {
-            // Taking a fence out of a semaphore that nothing signals would block for ever, or worse.
-            return Err(gone("the work was not submitted"));
-        }
         let mut holds = Holds {
             frames: work.frames,
             keep: work.keep,
         };
         holds.keep.push(Box::new(work.waits));
-        let fence = match signal {
-            None => {
-                self.tracker().hold(mark.clone(), holds, None);
-                Done::None
-            }
-            Some(signal) if self.export_blocks() => {
-                holds.keep.push(Box::new(Arc::clone(&signal)));
-                let late = self
-                    .tracker()
-                    .hold(mark.clone(), holds, Some(sys::export(signal)));
-                late.map_or(Done::None, Done::Later)
-            }
-            Some(signal) => {
-                holds.keep.push(Box::new(Arc::clone(&signal)));
-                let export: Export = sys::export(signal);
-                let fence = export();
-                if let Ok(fence) = &fence {
-                    release(std::mem::take(&mut holds.frames), fence);
-                }
-                self.tracker().hold(mark.clone(), holds, None);
-                Done::Here(Arc::new(fence?))
-            }
+        if let Some(signal) = &signal {
+            holds.keep.push(Box::new(Arc::clone(signal)));
+        }
+        let core = Arc::clone(self.tracker().core());
+        let Some(mark) = self.counter_mark() else {
+            let mark = self.callback_mark();
+            self.tracker().hold(mark.clone(), holds, None);
+            let fence = Done::None;
+            return Ok(Submission { core, mark, fence });
         };
-        Ok(Submission {
-            core: Arc::clone(self.tracker().core()),
-            mark,
-            fence,
-        })
+        let later = self.mark_later(&mark, signal.clone());
+        let fence = if self.export_blocks() {
+            let late = self.tracker().hold(mark.clone(), holds, Some(later));
+            late.filter(|_| signal.is_some()).map_or(Done::None, Done::Later)
+        } else {
+            let fence = later()?;
+            if let Some(fence) = &fence {
+                release(std::mem::take(&mut holds.frames), fence);
+            }
+            self.tracker().hold(mark.clone(), holds, None);
+            fence.map_or(Done::None, |fence| Done::Here(Arc::new(fence)))
+        };
+        Ok(Submission { core, mark, fence })
     }
 
-    /// Has the end of everything submitted so far marked.
-    fn mark(&self, signal: Option<&SignalSemaphore>) -> Result<Mark, Error> {
-        let core = self.tracker().core();
-        if let Some(timeline) = &core.timeline {
-            let value = self.next_value();
-            // After the work: a submission of another thread's may carry the signal, and it comes later too.
-            sys::signal(self.queue(), timeline.handle(), Some(value));
-            if let Some(signal) = signal {
-                sys::signal(self.queue(), signal.handle(), None);
-            }
-            scoped(self.device(), "Queue::submit", || {
-                self.queue().submit([]);
-            })?;
-            return Ok(Mark::Counter(value));
-        }
+    /// The counter's next value, where there is a counter.
+    fn counter_mark(&self) -> Option<Mark> {
+        let counted = self.tracker().core().timeline.is_some();
+        counted.then(|| Mark::Counter(self.next_value()))
+    }
+
+    /// wgpu's own word, which comes when the device is polled.
+    fn callback_mark(&self) -> Mark {
         let done = Arc::new(AtomicBool::new(false));
         let guard = OnDrop(Arc::clone(&done));
         self.queue().on_submitted_work_done(move || drop(guard));
-        Ok(Mark::Callback(done))
+        Mark::Callback(done)
+    }
+
+    /// Has the end of everything submitted so far marked, and takes its fence out.
+    ///
+    /// That is a submission of its own, after the work: a signal added before the work could be carried, and given, by
+    /// another thread's submission. wgpu chains its submissions, and lavapipe blocks in one until what comes before it in
+    /// the chain has begun. So there it is left to the tracker's thread, with the export, which blocks too.
+    fn mark_later(&self, mark: &Mark, signal: Option<Arc<SignalSemaphore>>) -> Export {
+        let (device, queue) = (self.device().clone(), self.queue().clone());
+        let (core, mark) = (Arc::clone(self.tracker().core()), mark.clone());
+        Box::new(move || {
+            if let (Mark::Counter(value), Some(timeline)) = (&mark, &core.timeline) {
+                sys::signal(&queue, timeline.handle(), Some(*value));
+            }
+            if let Some(signal) = &signal {
+                sys::signal(&queue, signal.handle(), None);
+            }
+            scoped(&device, "Queue::submit", || {
+                queue.submit([]);
+            })?;
+            if let Mark::Counter(value) = mark {
+                core.marked(value);
+            }
+            let Some(signal) = signal else {
+                return Ok(None);
+            };
+            if !sys::is_alive(&device) {
+                // Taking a fence out of a semaphore that nothing signals would block for ever, or worse.
+                return Err(gone("the work was not submitted"));
+            }
+            Ok(Some(sys::export(&signal)?))
+        })
     }
 
     /// For applications that submit themselves: holds a frame until everything submitted so far is done. Call it after
@@ -282,10 +297,7 @@ impl Gpu {
     /// [`Error::DeviceLost`], [`Error::OtherDevice`]; the frame goes home.
     pub fn track(&self, tracked: impl Into<Tracked>) -> Result<Submission, Error> {
         let Tracked { frame, import } = tracked.into();
-        if import
-            .as_ref()
-            .is_some_and(|(gpu, _)| gpu.device() != self.device())
-        {
+        if import.as_ref().is_some_and(|(gpu, _)| !gpu.is_same(self)) {
             return Err(Error::OtherDevice);
         }
         let mut work = Work {

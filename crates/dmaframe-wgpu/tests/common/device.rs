@@ -15,7 +15,7 @@ struct Bench {
 impl Bench {
     fn adapter() -> Option<(wgpu::Adapter, wgpu::Instance)> {
         crate::common::listen();
-        let instance = instance();
+        let instance = instance_with(wgpu::InstanceFlags::debugging());
         match crate::common::now(instance.request_adapter(&wgpu::RequestAdapterOptions::default())) {
             Ok(adapter) => Some((adapter, instance)),
             Err(error) => {
@@ -41,6 +41,23 @@ impl Bench {
         let (adapter, instance) = Self::adapter()?;
         let (device, queue) = crate::common::now(adapter.request_device(&Self::descriptor())).unwrap();
         let gpu = Gpu::with_options(&device, &queue, options);
+        Some(Self {
+            gpu,
+            adapter,
+            instance,
+        })
+    }
+
+    /// One of ours without the validation layer.
+    fn bare() -> Option<Self> {
+        let instance = instance_with(wgpu::InstanceFlags::empty());
+        let Ok(adapter) =
+            crate::common::now(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+        else {
+            dmaframe_testkit::skip("no Vulkan device for wgpu");
+            return None;
+        };
+        let gpu = dw::open_device(&adapter, &Self::descriptor()).unwrap();
         Some(Self {
             gpu,
             adapter,

@@ -87,8 +87,7 @@ macro_rules! each_version {
             fn mapped(buffer: &dw::wgpu::Buffer) -> Vec<u8> {
                 buffer.slice(..).get_mapped_range().to_vec()
             }
-            fn instance() -> dw::wgpu::Instance {
-                let flags = dw::wgpu::InstanceFlags::debugging();
+            fn instance_with(flags: dw::wgpu::InstanceFlags) -> dw::wgpu::Instance {
                 let backends = dw::wgpu::Backends::VULKAN;
                 dw::wgpu::Instance::new(&dw::wgpu::InstanceDescriptor {
                     backends,
@@ -106,9 +105,9 @@ macro_rules! each_version {
             fn mapped(buffer: &dw::wgpu::Buffer) -> Vec<u8> {
                 buffer.slice(..).get_mapped_range().to_vec()
             }
-            fn instance() -> dw::wgpu::Instance {
+            fn instance_with(flags: dw::wgpu::InstanceFlags) -> dw::wgpu::Instance {
                 let mut descriptor = dw::wgpu::InstanceDescriptor::new_without_display_handle();
-                descriptor.flags = dw::wgpu::InstanceFlags::debugging();
+                descriptor.flags = flags;
                 descriptor.backends = dw::wgpu::Backends::VULKAN;
                 dw::wgpu::Instance::new(descriptor)
             }
@@ -122,9 +121,9 @@ macro_rules! each_version {
             fn mapped(buffer: &dw::wgpu::Buffer) -> Vec<u8> {
                 buffer.slice(..).get_mapped_range().unwrap().to_vec()
             }
-            fn instance() -> dw::wgpu::Instance {
+            fn instance_with(flags: dw::wgpu::InstanceFlags) -> dw::wgpu::Instance {
                 let mut descriptor = dw::wgpu::InstanceDescriptor::new_without_display_handle();
-                descriptor.flags = dw::wgpu::InstanceFlags::debugging();
+                descriptor.flags = flags;
                 descriptor.backends = dw::wgpu::Backends::VULKAN;
                 dw::wgpu::Instance::new(descriptor)
             }

@@ -154,7 +154,9 @@ fn an_import_of_another_device_is_not_submitted() {
 fn leased(seed: u8) -> Option<(Arc<ReturnQueue>, Frame)> {
     let (frame, _) = udmabuf_frame(Fourcc::R8, SIZE, TIGHT, seed)?;
     let queue = ReturnQueue::new(1).unwrap();
-    let frame = queue.frame(0, frame.buffer(), FrameMeta::default(), Fence::Signaled);
+    let buffer = Arc::clone(frame.buffer());
+    drop(frame);
+    let frame = queue.frame(0, &buffer, FrameMeta::default(), Fence::Signaled);
     Some((queue, frame.unwrap()))
 }
 

@@ -45,14 +45,14 @@ fn late<T: Send + 'static>(
 }
 
 /// Imports the frame, whose producer is late, and copies it on the GPU.
-fn read_late(bench: &Bench, frame: &Frame, wanted: &[u8]) {
+fn read_late(bench: &Bench, frame: &Frame, wanted: &[u8], begin: Instant) {
     let importer = Importer::with_options(&bench.gpu, ImportOptions::default().wait(SOON));
     let imported = importer.import(frame).unwrap();
     assert_eq!(imported.route(), Route::Buffer);
     let (commands, readback) = bench.copy_out(&imported);
-    let begin = Instant::now();
+    let called = Instant::now();
     let work = bench.gpu.submit(&[&imported], [commands]).unwrap();
-    let submitted = begin.elapsed();
+    let (took, submitted) = (called.elapsed(), begin.elapsed());
     assert!(work.wait(SOON).unwrap().is_signaled());
     let done = begin.elapsed();
     println!(
@@ -105,11 +105,12 @@ fn a_pending_acquire_fence_is_waited_for_on_the_gpu_or_else_on_the_cpu() {
         let fence = SyncFile::new(timeline.fence(1).unwrap()).unwrap();
         let (frame, camera) = shared_frame(&udmabuf, fence.into());
         let bytes = picture(LEN, 9);
+        let begin = Instant::now();
         let camera = late(camera, bytes.clone(), move || {
             timeline.advance(1).unwrap();
             timeline
         });
-        read_late(&bench, &frame, &bytes);
+        read_late(&bench, &frame, &bytes, begin);
         drop((camera.join().unwrap(), frame));
         bench.done();
     }
@@ -126,8 +127,9 @@ fn a_fence_on_the_dma_buf_is_waited_for_too() {
             .attach_write(frame.as_dmabuf().unwrap().lend(0).unwrap())
             .unwrap();
         let bytes = picture(LEN, 10);
+        let begin = Instant::now();
         let camera = late(camera, bytes.clone(), move || vgem.signal(fence).unwrap());
-        read_late(&bench, &frame, &bytes);
+        read_late(&bench, &frame, &bytes, begin);
         camera.join().unwrap();
         drop(frame);
         bench.done();
@@ -167,7 +169,9 @@ fn a_plain_device_waits_no_longer_than_it_was_told() {
 fn leased() -> Option<(Arc<ReturnQueue>, Frame)> {
     let (frame, _) = udmabuf_frame(Fourcc::R8, SIZE, TIGHT, 1)?;
     let queue = ReturnQueue::new(1).unwrap();
-    let frame = queue.frame(0, frame.buffer(), FrameMeta::default(), Fence::Signaled);
+    let buffer = Arc::clone(frame.buffer());
+    drop(frame);
+    let frame = queue.frame(0, &buffer, FrameMeta::default(), Fence::Signaled);
     Some((queue, frame.unwrap()))
 }
 

@@ -1,12 +1,10 @@
 //! Semaphores on wgpu's queue.
 
-use std::sync::Arc;
-
+use dmaframe_core::Fence;
 use dmaframe_vulkan::ash::vk;
 use dmaframe_vulkan::raw::{SignalSemaphore, WaitSemaphore};
 
 use super::super::{version, wgpu};
-use crate::track::Export;
 use wgpu::hal::api::Vulkan;
 
 /// Whether the device was valid a moment ago; wgpu does not say so otherwise. It stays invalid for ever.
@@ -44,8 +42,9 @@ pub(in super::super) fn forget_waits(queue: &wgpu::Queue, semaphores: &[WaitSema
     }
 }
 
-/// Takes the fence out, once. For a semaphore whose signal has been submitted.
-pub(in super::super) fn export(semaphore: Arc<SignalSemaphore>) -> Export {
-    // SAFETY: `Gpu::run_in_order`, the only caller, has submitted the signal, and the closure runs once.
-    Box::new(move || unsafe { semaphore.export() })
+/// Takes the fence out. For a semaphore whose signal has been submitted.
+pub(in super::super) fn export(semaphore: &SignalSemaphore) -> Result<Fence, dmaframe_vulkan::Error> {
+    // SAFETY: `Gpu::mark_later`, the only caller, has submitted the signal, on a device that was valid after it, and
+    // does this once.
+    unsafe { semaphore.export() }
 }

@@ -1,0 +1,117 @@
+// Included once for each version of wgpu; `dw` is this crate's module for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, Size};
+use dmaframe_testkit::allocated_by;
+use dmaframe_wgpu::ImportOptions;
+
+use crate::common::{SOON, Shape, TIGHT, same, udmabuf_frame};
+
+const SIZE: Size = Size::new(64, 64);
+
+#[test]
+fn a_hit_costs_nothing_and_a_stale_entry_is_never_hit() {
+    let Some(bench) = Bench::plain().filter(Bench::dmabufs) else {
+        return;
+    };
+    let importer = Arc::new(Importer::with_options(
+        &bench.gpu,
+        ImportOptions::default().capacity(8),
+    ));
+    let shape = Shape { objects: 2, ..TIGHT };
+    let Some((frame, bytes)) = udmabuf_frame(Fourcc::NV12, SIZE, shape, 1) else {
+        return;
+    };
+    let first = importer.import(&frame).unwrap();
+    same(&bench.read(&first), &bytes, "the first");
+
+    let begin = Instant::now();
+    let (_, allocated) = allocated_by(|| {
+        for _ in 0..1000 {
+            drop(importer.import(&frame).unwrap());
+        }
+    });
+    println!("a hit takes {:?}", begin.elapsed() / 1000);
+    assert_eq!(allocated.calls, 0, "allocations in 1000 hits");
+    no_system_call(&importer, &frame);
+    assert_eq!((importer.kept(), importer.stats().misses), (1, 1));
+
+    // The same memory in another wrapping, with another stride, and of another generation.
+    let generation = frame.buffer_id().generation();
+    drop(importer.import(&again(&frame, 64, generation)).unwrap());
+    assert_eq!(importer.stats().misses, 1, "the same memory");
+    drop(importer.import(&again(&frame, 65, generation)).unwrap());
+    assert_eq!(importer.stats().misses, 2, "another layout");
+    let newer = again(&frame, 64, dmaframe_core::next_generation());
+    same(
+        &bench.read(&importer.import(&newer).unwrap()),
+        &bytes,
+        "another generation",
+    );
+    assert_eq!(importer.stats().misses, 3);
+    assert_eq!(importer.retire(newer.buffer_id().generation()), 1);
+
+    let frames: Vec<_> = (0..20)
+        .filter_map(|seed| udmabuf_frame(Fourcc::R8, SIZE, TIGHT, seed))
+        .collect();
+    for (frame, bytes) in &frames {
+        same(
+            &bench.read(&importer.import(frame).unwrap()),
+            bytes,
+            "one of many",
+        );
+    }
+    assert_eq!(importer.kept(), 8, "a full cache stays full");
+    drop((frames, first, frame, newer));
+    importer.trim();
+    assert_eq!(importer.kept(), 0, "buffers that are gone are let go of");
+    drop(importer);
+    bench.done();
+}
+
+/// In seccomp's strict mode the kernel kills a thread at its first system call but `read`, `write` and `exit`.
+fn no_system_call(importer: &Arc<Importer>, frame: &Frame) {
+    static HITS: AtomicU64 = AtomicU64::new(0);
+    let (importer, frame) = (Arc::clone(importer), frame.clone());
+    let (ready, begun) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        {
+            let (importer, frame) = (importer, frame);
+            let strict = rustix::thread::SecureComputingMode::Strict;
+            ready.send(()).unwrap();
+            // What drops at the end of this block must cost no system call either.
+            let mode = rustix::thread::set_secure_computing_mode(strict);
+            for _ in 0..1000 {
+                let imported = importer.import(&frame);
+                HITS.fetch_add(u64::from(imported.is_ok() && mode.is_ok()), Ordering::Relaxed);
+            }
+        }
+        HITS.fetch_add(1_000_000, Ordering::Release);
+        // Ending a thread the usual way makes system calls: sleep in user space until the process ends.
+        loop {
+            std::hint::spin_loop();
+            if HITS.load(Ordering::Relaxed) == u64::MAX {
+                return;
+            }
+        }
+    });
+    begun.recv().unwrap();
+    let begin = Instant::now();
+    while HITS.load(Ordering::Acquire) < 1_000_000 && begin.elapsed() < SOON {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(HITS.load(Ordering::Acquire), 1_001_000, "killed at a system call");
+}
+
+/// The same memory in another wrapping.
+fn again(frame: &Frame, stride: u32, generation: u64) -> Frame {
+    let objects = frame.buffer().objects().to_vec();
+    let mut planes = frame.layout().planes().to_vec();
+    planes[1].stride = stride;
+    let buffer = Buffer::new(Fourcc::NV12, Modifier::LINEAR, SIZE, objects, &planes, generation).unwrap();
+    let meta = FrameMeta::default();
+    Frame::new(Arc::new(buffer), meta, Fence::Signaled, Lease::none()).unwrap()
+}
