@@ -144,7 +144,10 @@ impl Ci {
             Step::Fmt => self.cargo(&[&["fmt", "--all", "--check"]]),
             Step::Clippy => {
                 let here = self.cargo(&[&["clippy", "--all-targets"], all, &["--", "-D", "warnings"]])?;
-                let (words, last) = (["clippy", "--all-targets"], ["--", "-D", "warnings"]);
+                let (words, last) = (
+                    ["clippy", "--all-targets", "--all-features"],
+                    ["--", "-D", "warnings"],
+                );
                 self.and_inside(here, &selection, &[], &words, &last)
             }
             Step::Test => self.test(),
@@ -155,7 +158,13 @@ impl Ci {
                     .env("RUSTDOCFLAGS", "-D warnings");
                 let here = status(&mut doc)?;
                 let flags = [("RUSTDOCFLAGS", "-D warnings")];
-                self.and_inside(here, &selection, &flags, &["doc", "--no-deps"], &[])
+                self.and_inside(
+                    here,
+                    &selection,
+                    &flags,
+                    &["doc", "--no-deps", "--all-features"],
+                    &[],
+                )
             }
             Step::Deny => self.deny(),
             Step::Package => self.package(&selection),
@@ -209,7 +218,7 @@ impl Ci {
         }
         let inside = Inside::new(&root, packages.to_vec())?;
         let packages: Vec<_> = inside.packages().collect();
-        let words = [words, &["--all-features"], &packages, last].concat();
+        let words = [words, &packages, last].concat();
         let line = format!("cargo {} (in the lab's root folder)", words.join(" "));
         println!("$ {line}");
         let status = inside.cargo(set, &words).status()?;
@@ -237,7 +246,8 @@ impl Ci {
         let features: Vec<_> = features.iter().map(String::as_str).collect();
         let names: Vec<_> = names.flat_map(|name| ["--package", name]).collect();
         let here = self.cargo(&[&["package", "--allow-dirty"], names.as_slice(), &features])?;
-        // With what they depend on in this workspace, which is in no registry yet.
+        // With what they depend on in this workspace, which is in no registry yet; without its features, which the host's
+        // turn had.
         let local = build::dependencies(&metadata, selection.inside());
         let local: Vec<_> = local.iter().flat_map(|name| ["--package", name]).collect();
         self.and_inside(here, selection, &[], &["package", "--allow-dirty"], &local)
