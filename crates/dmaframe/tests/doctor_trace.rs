@@ -64,6 +64,17 @@ fn a_trace_follows_every_frame_through_every_hop() {
         );
     }
 
+    // Each of these does something, and a clock with nanoseconds sees it.
+    for hop in ["delivered", "imported", "submitted", "GPU copy"] {
+        let took: f64 = frames
+            .values()
+            .flatten()
+            .filter(|(name, ..)| name == hop)
+            .map(|(_, start, end)| end - start)
+            .sum();
+        assert!(took > 0.0, "{hop} took no time in any frame");
+    }
+
     let svg = std::fs::read_to_string(folder.join("dmaframe-frame.svg")).unwrap();
     assert!(svg.starts_with("<svg xmlns=") && svg.trim_end().ends_with("</svg>"));
     assert_eq!(svg.matches("http").count(), 1, "only its own name space");

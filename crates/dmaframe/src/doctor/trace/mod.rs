@@ -143,8 +143,9 @@ pub fn run(options: &Options, frames: u64) -> Result<Trace, Error> {
         .map_err(crate::Error::from)?
         .tight_len();
     for _ in 0..frames {
+        let asked = now();
         let frame = source.next()?;
-        let mut clock = Spans::new(&frame);
+        let mut clock = Spans::new(&frame, asked);
         clock.end(Hop::Delivered);
         let sequence = frame.meta().sequence.unwrap_or(trace.frames.len() as u64);
         one(&mut way, &queue, frame, &back, &mut clock, options)?;
@@ -236,20 +237,25 @@ struct Spans {
 }
 
 impl Spans {
-    /// Begins with the source's timestamp, where that is of the same clock.
-    fn new(frame: &Frame) -> Self {
+    /// Begins with the source's timestamp where that can be believed: of this clock, not to come, and of the last
+    /// second. Else with the moment the frame was `asked` for.
+    fn new(frame: &Frame, asked: u64) -> Self {
+        const SECOND: u64 = 1_000_000_000;
         let stamp = frame
             .meta()
             .timestamp
             .and_then(|stamp| stamp.to_clock(Clock::Monotonic));
+        let (stamp, now) = (stamp.map(|stamp| stamp.ns), now());
         Self {
             spans: Vec::with_capacity(Hop::ALL.len()),
-            at: stamp.map_or_else(now, |stamp| stamp.ns),
+            at: stamp
+                .filter(|at| *at <= now && now - at < SECOND)
+                .unwrap_or(asked),
         }
     }
 
     fn end(&mut self, hop: Hop) {
-        let (start, end) = (self.at, now().max(self.at));
+        let (start, end) = (self.at, now());
         self.spans.push(Span { hop, start, end });
         self.at = end;
     }
