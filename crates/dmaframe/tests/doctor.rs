@@ -143,6 +143,19 @@ fn without_a_camera_pools_still_reach_the_gpu() {
 }
 
 #[test]
+fn without_a_gpu_frames_still_reach_the_cpu() {
+    let Some(devices) = devices() else { return };
+    let report = devices.doctor_with(None, &[("VK_DRIVER_FILES", "/nowhere.json")]);
+    let way = verdict(&report, "any frame", "GPU");
+    assert!(
+        way["cost"] == "none" && way["remedies"].to_string().contains("Vulkan driver"),
+        "{way}"
+    );
+    assert_eq!(verdict(&report, "vivid", "CPU")["cost"], "zero-copy");
+    snapshot!(devices, "no-gpu", &report);
+}
+
+#[test]
 fn a_forbidden_udmabuf_names_mode_and_group() {
     let Some(mut devices) = devices() else { return };
     devices.deny(&[Path::new("/dev/udmabuf")]);

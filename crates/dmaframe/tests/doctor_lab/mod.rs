@@ -127,6 +127,11 @@ impl Devices {
 
     /// Runs the doctor as root, or as a user without groups.
     pub(crate) fn doctor(&self, user: Option<u32>) -> Value {
+        self.doctor_with(user, &[])
+    }
+
+    /// The same with something in its environment.
+    pub(crate) fn doctor_with(&self, user: Option<u32>, variables: &[(&str, &str)]) -> Value {
         // The other user may not reach the build folder.
         let program = std::env::temp_dir().join(format!("dmaframe-{}", std::process::id()));
         fs::copy(env!("CARGO_BIN_EXE_dmaframe"), &program).unwrap();
@@ -138,6 +143,7 @@ impl Devices {
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", "/tmp")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null());
         if let Some(user) = user {
             command.uid(user).gid(user);

@@ -237,8 +237,8 @@ struct Spans {
 }
 
 impl Spans {
-    /// Begins with the source's timestamp where that can be believed: of this clock, not to come, and of the last
-    /// second. Else with the moment the frame was `asked` for.
+    /// Begins with the source's timestamp where that can be believed: of this clock, not to come (vivid stamps a frame's
+    /// end and delivers before it), and of the last second. Else with the moment the frame was `asked` for.
     fn new(frame: &Frame, asked: u64) -> Self {
         const SECOND: u64 = 1_000_000_000;
         let stamp = frame
