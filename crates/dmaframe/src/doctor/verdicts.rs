@@ -3,7 +3,7 @@
 use super::allocators::Working;
 use super::cameras::Camera;
 use super::gpus::{Examined, Memory};
-use super::report::{Problem, Verdict, VerdictCost};
+use super::report::{Attempt, Problem, Verdict, VerdictCost};
 use crate::alloc::{Allocator, Picture, Ways, plan};
 use crate::negotiate::{FormatSet, Route, Takes};
 
@@ -170,7 +170,7 @@ fn settle(
             return;
         }
     };
-    match walk(ways, gpu, key) {
+    match walk(ways, |offer, route| gpu.attempt(key(offer), route)) {
         Ok((route, way, reasons)) => {
             verdict.cost = cost(route);
             verdict.way = format!("{} ({way})", by(route));
@@ -184,10 +184,9 @@ fn settle(
 }
 
 /// Refuses what did not work when it was tried until something did: that, and what was refused before it.
-fn walk(
+fn walk<'a>(
     mut ways: Ways<'_>,
-    gpu: &Examined,
-    key: impl Fn(Option<usize>) -> Memory,
+    tried: impl Fn(Option<usize>, Route) -> Option<&'a Attempt>,
 ) -> Result<(Route, String, Vec<String>), Vec<String>> {
     let mut refused = Vec::new();
     loop {
@@ -195,7 +194,7 @@ fn walk(
             return Err(refused);
         };
         let (route, name) = (way.route(), way.to_string());
-        let refusal = match gpu.attempt(key(way.candidate.memory.offer()), route) {
+        let refusal = match tried(way.candidate.memory.offer(), route) {
             Some(attempt) if attempt.works => return Ok((route, name, refused)),
             Some(attempt) => attempt.detail.clone(),
             None => "it could not be tried".to_owned(),
@@ -296,5 +295,55 @@ fn gpu_to_others(gpu: &Examined, problems: &[Problem]) -> Verdict {
         } else {
             Vec::new()
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alloc::{Error, Memfd};
+    use crate::{Fourcc, Modifier, Size};
+
+    /// A pool in a memfd, for a device with three routes of which `works` is one.
+    fn walked(works: Option<Route>) -> Result<(Route, String, Vec<String>), Vec<String>> {
+        let (fourcc, linear) = (Fourcc::NV12, Modifier::LINEAR);
+        let producer = FormatSet::new("pool").with(fourcc, linear);
+        let consumer = [Route::Buffer, Route::HostPointer, Route::Copy]
+            .into_iter()
+            .fold(FormatSet::new("gpu"), |set, route| {
+                set.by(route).with(fourcc, linear)
+            });
+        let memfd = Memfd::new();
+        let allocators = [&memfd as &dyn Allocator];
+        let ways = plan(&producer, &consumer, allocators, &Picture::new(Size::new(64, 64)));
+        let ways = ways.map_err(|error| vec![error.to_string()])?;
+        let good = Attempt::of("", Ok::<_, Error>("every byte right".to_owned()));
+        let bad = Attempt::of("", Err("other bytes"));
+        walk(ways, |_, route| match route {
+            Route::Copy if works.is_none() => None,
+            route if works == Some(route) => Some(&good),
+            _ => Some(&bad),
+        })
+    }
+
+    #[test]
+    fn a_way_that_was_seen_to_work_is_taken_and_what_failed_before_it_is_told() {
+        let (route, way, reasons) = walked(Some(Route::Copy)).unwrap();
+        assert_eq!((route, &*way), (Route::Copy, "NV12 LINEAR in memfd, by copy"));
+        assert_eq!(reasons, ["NV12 LINEAR in memfd, by host pointer: other bytes"]);
+        let (route, _, reasons) = walked(Some(Route::HostPointer)).unwrap();
+        assert!(route == Route::HostPointer && reasons.is_empty());
+    }
+
+    #[test]
+    fn when_nothing_worked_every_reason_is_told() {
+        let reasons = walked(None).unwrap_err();
+        assert_eq!(
+            reasons,
+            [
+                "NV12 LINEAR in memfd, by host pointer: other bytes",
+                "NV12 LINEAR in memfd, by copy: it could not be tried"
+            ]
+        );
     }
 }
