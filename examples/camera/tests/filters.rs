@@ -239,7 +239,7 @@ fn a_file_is_applied_live_and_its_mistakes_are_named_by_line() {
     );
 
     write(&plain("vec4f(1.0, 0.0, 0.0, 1.0)"));
-    let mut running = app(&["--device", "test", "--frames", "150", "--filter", name], &out)
+    let mut running = app(&["--device", "test", "--frames", "90", "--filter", name], &out)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -119,7 +119,7 @@ impl Plan {
                     plane.object
                 ));
             }
-            if plane.offset % 4 != 0 || plane.stride % 4 != 0 {
+            if !plane.offset.is_multiple_of(4) || !plane.stride.is_multiple_of(4) {
                 return Err(format!(
                     "plane {index}: offset {} and stride {} must be multiples of 4",
                     plane.offset, plane.stride

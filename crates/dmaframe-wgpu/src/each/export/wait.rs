@@ -141,14 +141,11 @@ impl Inner {
                 Busy::Unknown(end) => end.ended().is_some(),
             };
             if ended {
-                if let (Busy::Work(work), Some(staging)) = (work, self.slots[*slot].staging()) {
-                    if work
-                        .mapping
-                        .as_ref()
-                        .is_some_and(|mapping| mapping.ended() == Some(true))
-                    {
-                        staging.unmap();
-                    }
+                if let (Busy::Work(work), Some(staging)) = (work, self.slots[*slot].staging())
+                    && let Some(mapping) = &work.mapping
+                    && mapping.ended() == Some(true)
+                {
+                    staging.unmap();
                 }
                 free.push(*slot);
             }
