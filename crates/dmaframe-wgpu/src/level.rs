@@ -6,7 +6,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Level {
-    /// No Vulkan below wgpu, or no dma-buf extensions: frames are uploaded.
+    /// No Vulkan below wgpu, or no dma-buf extensions: frames are uploaded, or read from their own pages where the device
+    /// has `VK_EXT_external_memory_host`.
     Upload,
     /// A toolkit's device: dma-bufs are imported, acquire fences are waited for on the CPU with a deadline, and
     /// leases go back when the work is seen to be done.

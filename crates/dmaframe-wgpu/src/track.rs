@@ -405,3 +405,73 @@ fn linger(mailbox: &Mailbox, mut state: MutexGuard<'_, State>) -> bool {
     state.running = !state.entries.is_empty();
     state.running
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dmaframe_core::{Buffer, Fourcc, FrameMeta, Layout, ReturnQueue, Size, SyncFile};
+    use dmaframe_testkit::{Device, SwSync, need};
+
+    /// Without a device: what is tested is what becomes of a fence that the driver gives, here a kernel's that is pending.
+    fn tracker() -> Tracker {
+        Tracker::new(None, Box::new(|| Polled::Busy))
+    }
+
+    #[test]
+    fn a_pending_release_fence_is_in_the_lease_and_on_the_dma_buf() {
+        let (udmabuf, sw_sync) = (need!(Device::Udmabuf), need!(Device::SwSync));
+        let layout = Layout::tight(Fourcc::R8, Size::new(64, 64)).unwrap();
+        let fd = dmaframe_testkit::udmabuf(&udmabuf, 4096).unwrap();
+        let buffer = Buffer::from_fd(fd, &layout, dmaframe_core::next_generation()).unwrap();
+        let (buffer, slots) = (Arc::new(buffer), ReturnQueue::new(1).unwrap());
+        let frame = slots
+            .frame(0, &buffer, FrameMeta::default(), Fence::Signaled)
+            .unwrap();
+        let timeline = SwSync::open(&sw_sync).unwrap();
+        let fence = SyncFile::new(timeline.fence(1).unwrap()).unwrap();
+        let (tracker, done) = (tracker(), Arc::new(AtomicBool::new(false)));
+        let holds = Holds {
+            frames: vec![(frame, Access::Read)],
+            ..Holds::default()
+        };
+        let export: Export = Box::new(move || Ok(Some(fence.into())));
+        let late = tracker.hold(Mark::Callback(Arc::clone(&done)), holds, Some(export));
+        let soon = Deadline::after(Duration::from_secs(20));
+        let found = late.unwrap().get(soon).unwrap().unwrap();
+        assert!(!found.is_done().unwrap());
+        // The frame is home before the work is done, and says so; a writer of the memory has to wait, a reader has not.
+        let returned = slots.next().expect("the frame is home");
+        assert!(!returned.fence.is_done().unwrap());
+        let object = &buffer.objects()[0];
+        assert!(!object.export_fence(Access::Write).unwrap().is_done().unwrap());
+        assert!(object.export_fence(Access::Read).unwrap().is_done().unwrap());
+        assert_eq!(tracker.outstanding(), 1);
+        timeline.advance(1).unwrap();
+        assert!(returned.fence.is_done().unwrap());
+        assert!(object.export_fence(Access::Write).unwrap().is_done().unwrap());
+        done.store(true, Ordering::Release);
+        assert!(tracker.settle(soon));
+    }
+
+    #[test]
+    fn a_fence_that_cannot_be_had_ends_the_wait_and_frees_the_frame() {
+        let layout = Layout::tight(Fourcc::R8, Size::new(4, 4)).unwrap();
+        let buffer = Arc::new(Buffer::from_bytes(vec![0; 16].into(), &layout).unwrap());
+        let slots = ReturnQueue::new(1).unwrap();
+        let frame = slots
+            .frame(0, &buffer, FrameMeta::default(), Fence::Signaled)
+            .unwrap();
+        let tracker = tracker();
+        let holds = Holds {
+            frames: vec![(frame, Access::Read)],
+            ..Holds::default()
+        };
+        let export: Export = Box::new(|| panic!("a driver's bug"));
+        let mark = Mark::Callback(Arc::default());
+        let late = tracker.hold(mark.clone(), holds, Some(export)).unwrap();
+        let soon = Deadline::after(Duration::from_secs(20));
+        assert!(matches!(late.get(soon), Some(Err(Error::DeviceLost { .. }))));
+        assert!(tracker.settle(soon) && slots.next().is_some());
+        assert!(tracker.core().wait(&mark, soon) && tracker.core().is_lost());
+    }
+}

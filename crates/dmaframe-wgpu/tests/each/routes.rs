@@ -95,7 +95,7 @@ fn images_are_exact(bench: Bench, shapes: &[Shape]) {
     let importer = only(&bench.gpu, Route::Image);
     let mut taken = Vec::new();
     // The second has strides that drivers like: plain linear images have the driver's own.
-    for (fourcc, size) in formats().flat_map(|fourcc| [(fourcc, SIZE), (fourcc, Size::new(64, 11))]) {
+    for (fourcc, size) in formats().flat_map(|fourcc| [(fourcc, SIZE), (fourcc, Size::new(128, 11))]) {
         for shape in shapes {
             let Some((frame, bytes)) = udmabuf_frame(fourcc, size, *shape, 2) else {
                 return;
