@@ -29,8 +29,10 @@ mod v30 {
     use dmaframe_wgpu::v30 as dw;
     use dw::{Source, wgpu};
 
-    fn instance() -> dw::wgpu::Instance {
+    /// Without the validation layer that the tests ask for.
+    fn instance_with(_: wgpu::InstanceFlags) -> wgpu::Instance {
         let mut descriptor = dw::wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.flags = wgpu::InstanceFlags::empty();
         descriptor.backends = dw::wgpu::Backends::VULKAN;
         dw::wgpu::Instance::new(descriptor)
     }

@@ -141,6 +141,76 @@ fn crops_and_all_eight_turns_by_either_shader() {
     silent();
 }
 
+/// Eight bits do not show the lowest bits of deep samples: a float target does.
+#[test]
+fn deep_samples_keep_their_lowest_bits() {
+    let Some(rig) = rig() else { return };
+    let mut random = Random(19);
+    let size = Size::new(9, 4);
+    let usage = wgpu::TextureUsages::RENDER_ATTACHMENT | wgpu::TextureUsages::COPY_SRC;
+    let some = [Fourcc::P010, Fourcc::R12, Fourcc::SRGGB14P];
+    let all = [
+        Fourcc::P012,
+        Fourcc::P016,
+        Fourcc::NV15,
+        Fourcc::P030,
+        Fourcc::Y210,
+        Fourcc::R16,
+        Fourcc::SRGGB10P,
+        Fourcc::SRGGB12P,
+        Fourcc::SRGGB14,
+    ];
+    for fourcc in some.into_iter().chain(all.into_iter().filter(|_| every_format())) {
+        let info = fourcc.info().unwrap();
+        let mut picture = pack::Picture::random(fourcc, size, &mut random);
+        for (name, values, _, max) in &mut picture.channels {
+            // Luma that no chroma here takes out of range, so that nothing is cut off.
+            let (low, span) = match name {
+                'y' if info.model == Model::Yuv => (*max / 3, *max / 3),
+                'u' | 'v' => (*max / 2 - *max / 16, *max / 8),
+                _ => (0, *max),
+            };
+            values.iter_mut().for_each(|v| *v = low + random.below(span));
+        }
+        let layout = pack::padded(fourcc, size, 3);
+        let source = rig.buffers(&layout, &picture.bytes(&layout, &mut random));
+        let mut shown = Picture::new(&source, fourcc, size);
+        shown.color = ColorInfo {
+            range: Range::Full,
+            ..ColorInfo::BT601
+        };
+        let view = rig
+            .texture(size, wgpu::TextureFormat::Rgba32Float, usage)
+            .create_view(&wgpu::TextureViewDescriptor::default());
+        let done = rig.record(|encoder| {
+            let target = Target::new(&view);
+            rig.converter.encode(encoder, shown, &target, &Conversion::default())
+        });
+        done.unwrap();
+        let got = rig.pixels(&rig.read(view.texture()));
+        for (i, pixel) in got.chunks(16).enumerate() {
+            let (x, y) = (i as u32 % size.width, i as u32 / size.width);
+            let channel = |n: usize| f32::from_le_bytes(pixel[4 * n..4 * n + 4].try_into().unwrap());
+            let part = |name| picture.at(name, x, y).map(|(v, max)| (f64::from(v), f64::from(max)));
+            let (got, want, max) = match (part('m'), part('v')) {
+                // A mosaic's own colour: red at even places of an RGGB, blue at odd ones, else green.
+                (Some((v, max)), _) => (channel((x % 2 + y % 2) as usize), v / max, max),
+                (None, Some((v, max))) => {
+                    let (luma, _) = part('y').unwrap();
+                    (channel(0), (luma + 1.402 * (v - (max + 1.0) / 2.0)) / max, max)
+                }
+                (None, None) => {
+                    let (v, max) = part('y').unwrap();
+                    (channel(0), v / max, max)
+                }
+            };
+            let off = (f64::from(got) - want).abs() * max;
+            assert!(off < 0.3, "{fourcc} at {x}, {y}: off by {off} of its own code values");
+        }
+    }
+    silent();
+}
+
 #[test]
 fn nv12_in_two_objects() {
     let Some(rig) = rig() else { return };

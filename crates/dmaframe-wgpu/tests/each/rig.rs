@@ -1,5 +1,5 @@
 // Included once for each version of wgpu, by tests and by `examples/formats.rs`: `dw` is this crate's module for it,
-// and `instance`, `mapped`, `wgpu` and `Source` are there too.
+// and `instance_with`, `mapped`, `wgpu` and `Source` are there too.
 
 use std::cell::RefCell;
 
@@ -40,7 +40,7 @@ struct Shot {
 impl Rig {
     /// `None` where there is no Vulkan.
     fn open(limits: wgpu::Limits, features: wgpu::Features) -> Option<Self> {
-        let instance = instance();
+        let instance = instance_with(wgpu::InstanceFlags::debugging());
         let adapter = now(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).ok()?;
         let (device, queue) = now(adapter.request_device(&wgpu::DeviceDescriptor {
             required_limits: limits,
