@@ -7,7 +7,10 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Daemon, linear};
@@ -26,14 +29,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let seconds = args.first().map_or(Ok(5), |n| n.parse())?;
     println!("CPU ms per frame, {RATE} frames a second, BGRx, over {seconds} s after a warm-up");
-    println!("{:<58} {:>9} {:>9}", "", "1080p", "4K");
+    println!("{:<58} {:>14} {:>14}", "", "1080p", "4K");
     for (what, way) in WAYS {
         let cost = |size| {
             way.cost(size, Duration::from_secs(seconds))
-                .map_or_else(|e| e, |ms| format!("{ms:.2}"))
+                .map_or_else(|e| e, |(ms, fps)| format!("{ms:.1} ({fps:.0}/s)"))
         };
         let (hd, uhd) = (cost(Size::new(1920, 1080)), cost(Size::new(3840, 2160)));
-        println!("{what:<58} {hd:>9} {uhd:>9}");
+        println!("{what:<58} {hd:>14} {uhd:>14}");
     }
     Ok(())
 }
@@ -88,8 +91,8 @@ const WAYS: &[(&str, Way)] = &[
 ];
 
 impl Way {
-    /// CPU milliseconds a frame.
-    fn cost(&self, size: Size, span: Duration) -> Result<f64, String> {
+    /// CPU milliseconds a frame, and frames a second.
+    fn cost(&self, size: Size, span: Duration) -> Result<(f64, f64), String> {
         let daemon = Daemon::bare();
         let text = format!("{}x{}", size.width, size.height);
         let own = |role: &str| {
@@ -122,26 +125,39 @@ impl Way {
                 (gst(line), own("camera"))
             }
         };
-        let quiet = |command: &mut Command| {
-            let command = command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
+        let start = |command: &mut Command, out: Stdio| {
+            let command = command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null());
             command.spawn().map_err(|e| e.to_string())
         };
-        let mut measured = quiet(&mut measured)?;
-        let mut other = quiet(&mut other)?;
+        let mut measured = start(&mut measured, Stdio::null())?;
+        let mut other = start(&mut other, Stdio::piped())?;
+        // Our end writes a byte for each frame.
+        let frames = Arc::new(AtomicU64::new(0));
+        if let Some(mut out) = other.stdout.take() {
+            let frames = Arc::clone(&frames);
+            std::thread::spawn(move || {
+                let mut bytes = [0; 64];
+                while let Ok(n @ 1..) = out.read(&mut bytes) {
+                    frames.fetch_add(n as u64, Ordering::Relaxed);
+                }
+            });
+        }
+        let now = |pid| cpu_of(pid).map(|cpu| (cpu, frames.load(Ordering::Relaxed)));
         daemon.link("cam", "reader");
         std::thread::sleep(WARM_UP);
-        let (before, start) = (cpu_of(measured.id()), Instant::now());
+        let (before, clock) = (now(measured.id()), Instant::now());
         std::thread::sleep(span);
-        let (after, took) = (cpu_of(measured.id()), start.elapsed());
+        let (after, took) = (now(measured.id()), clock.elapsed());
         let alive = measured.try_wait().is_ok_and(|status| status.is_none())
             && other.try_wait().is_ok_and(|status| status.is_none());
         common::end(&mut measured);
         common::end(&mut other);
-        let used = after.zip(before).filter(|_| alive).ok_or("ended early")?;
-        Ok((used.0 - used.1) * 1000.0 / (took.as_secs_f64() * f64::from(RATE)))
+        let ((cpu, last), (cpu_before, first)) = after.zip(before).filter(|_| alive).ok_or("ended early")?;
+        let frames = (last - first) as f64;
+        if frames == 0.0 {
+            return Err("no frames".into());
+        }
+        Ok(((cpu - cpu_before) * 1000.0 / frames, frames / took.as_secs_f64()))
     }
 }
 
@@ -184,10 +200,18 @@ fn play(role: &str, socket: &std::path::Path, size: Size) -> Result<(), Box<dyn 
         let Some(frame) = stream.next_frame(Duration::from_secs(20))? else {
             return Err("no frame".into());
         };
+        tick()?;
         if role == "capture-copy" {
             drop(frame.detach(Duration::from_secs(1))?);
         }
     }
+}
+
+/// One frame more, for the process that counts them.
+fn tick() -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(b".")?;
+    out.flush()
 }
 
 fn publish(remote: std::os::fd::OwnedFd, copy: bool, size: Size) -> Result<(), Box<dyn std::error::Error>> {
@@ -219,5 +243,6 @@ fn publish(remote: std::os::fd::OwnedFd, copy: bool, size: Size) -> Result<(), B
         } else {
             camera.push(frame, Duration::ZERO)?;
         }
+        tick()?;
     }
 }
