@@ -45,6 +45,7 @@ impl Gpu {
 
     /// [`Self::new`] with part of what the device can do left out.
     #[must_use]
+    #[allow(clippy::useless_conversion, reason = "this limit is 32 bits wide in wgpu 28")]
     pub fn with_options(device: &wgpu::Device, queue: &wgpu::Queue, options: GpuOptions) -> Self {
         let adopted = if options.vulkan { sys::adopt(device) } else { None };
         let (vulkan, timeline) = adopted.map_or((None, None), |(gpu, timeline)| (Some(gpu), timeline));

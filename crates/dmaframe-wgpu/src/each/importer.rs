@@ -276,7 +276,7 @@ pub(super) fn fits(gpu: &Gpu, bytes: u64) -> Result<(), Refusal> {
             limit,
         });
     }
-    if bytes % 4 != 0 {
+    if !bytes.is_multiple_of(4) {
         return Err(Refusal::Limit {
             what: "the object's length in bytes, which is not a multiple of 4,",
             value: bytes,
