@@ -153,6 +153,19 @@ fn listed_as_a_camera_and_read_in_every_way() {
         assert_eq!(stream.hop().counts().cpu_bytes, 0);
     }
 
+    // By the node's id over a descriptor, as a portal gives both.
+    {
+        let nodes = daemon.output("pw-cli", &["ls", "Node"]);
+        let node = nodes.split("\tid ").find(|part| part.contains(NAME)).unwrap();
+        let id = node.split(',').next().unwrap().parse().unwrap();
+        let stream = CaptureStream::builder()
+            .remote_fd(daemon.remote(), id)
+            .formats(linear())
+            .start()
+            .unwrap();
+        assert!(number(&common::frame(&stream)).is_some());
+    }
+
     // By stock GStreamer where it takes dma-bufs, and where it does not.
     let dmabuf = "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=XR24";
     let said = finish(gst(&daemon, 20, dmabuf, "dmabuf"), "pipewiresrc with dma-bufs");

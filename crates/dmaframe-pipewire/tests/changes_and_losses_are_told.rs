@@ -426,3 +426,55 @@ fn a_consumer_that_dies_with_buffers_takes_them_from_nobody_else() {
     assert_eq!(cam.stats().consumers, 1);
     producer.stop();
 }
+
+#[test]
+fn each_plane_arrives_in_its_place() {
+    need_pipewire!();
+    for (fourcc, dmabuf) in [
+        (Fourcc::NV12, true),
+        (Fourcc::NV12, false),
+        (Fourcc::YUV420, true),
+    ] {
+        let daemon = Daemon::bare();
+        let formats = set(fourcc, &[Modifier::LINEAR]);
+        let cam = camera(&daemon).formats(formats.clone()).start().unwrap();
+        let stream = capture(&daemon, "reader")
+            .formats(formats)
+            .dmabuf(dmabuf)
+            .start()
+            .unwrap();
+        daemon.link("cam", "reader");
+        watched(&cam);
+        let painted = || {
+            let mut frame = cam.acquire(PATIENCE).unwrap();
+            let layout = frame.layout().clone();
+            let mut view = frame.map_write(PATIENCE).unwrap();
+            for plane in 0..layout.planes().len() {
+                for y in 0..layout.rows(plane) {
+                    let value = u8::try_from(y).unwrap() ^ (0x40 << plane);
+                    view.write_row(plane, y, &vec![value; layout.row_bytes(plane)])
+                        .unwrap();
+                }
+            }
+            drop(view);
+            frame
+        };
+        common::started(&cam, &stream, painted);
+        cam.push(painted(), PATIENCE).unwrap();
+        let frame = common::frame(&stream);
+        assert_eq!(frame.as_dmabuf().is_some(), dmabuf, "{frame:?}");
+        let view = frame.map_read(PATIENCE).unwrap();
+        for plane in 0..frame.layout().planes().len() {
+            let mut row = vec![0; frame.layout().row_bytes(plane)];
+            for y in 0..frame.layout().rows(plane) {
+                view.copy_row(plane, y, &mut row).unwrap();
+                let value = u8::try_from(y).unwrap() ^ (0x40 << plane);
+                assert!(
+                    row.iter().all(|byte| *byte == value),
+                    "{fourcc} plane {plane} row {y}"
+                );
+            }
+        }
+        assert_eq!(stream.hop().counts().cpu_bytes, 0);
+    }
+}
