@@ -457,7 +457,8 @@ impl Capture {
 
     fn complete(&mut self, request: Request) -> Result<Option<Completed>, Error> {
         let mut meta = self.meta.clone();
-        if request.status() == RequestStatus::Complete {
+        let completed = (request.status() == RequestStatus::Complete).then(|| request.sequence());
+        if completed.is_some() {
             let metadata = CameraMetadata::read(request.sequence(), request.metadata(), &mut self.names);
             meta.extensions.insert(metadata);
         }
@@ -466,7 +467,7 @@ impl Capture {
         let mut pictures = Vec::with_capacity(self.streams.len());
         let mut failed = Ok(());
         for (stream, slot) in self.streams.iter_mut().zip(slots) {
-            match stream.deliver(&self.id, &self.watcher, slot, meta.clone()) {
+            match stream.deliver(&self.id, &self.watcher, slot, completed, meta.clone()) {
                 Ok(picture) => pictures.push(picture),
                 // The others' buffers have to be taken from libcamera all the same.
                 Err(error) => failed = Err(error),

@@ -235,12 +235,14 @@ impl Stream {
         self.back(watcher, slot, fence.unwrap_or_default(), ReleaseFences::Wait);
     }
 
-    /// Hands out the filled buffer, a copy of it, or nothing (damaged, short, dropped by policy).
+    /// Hands out the filled buffer, a copy of it, or nothing (damaged, short, dropped by policy). `completed` is the number
+    /// of its request, if that was not cancelled.
     pub(crate) fn deliver(
         &mut self,
         camera: &str,
         watcher: &OwnedFd,
         slot: usize,
+        completed: Option<u32>,
         mut meta: FrameMeta,
     ) -> Result<Option<Captured>, Error> {
         let limit = self.slots.len();
@@ -260,20 +262,25 @@ impl Stream {
         let handle = entry.memory.handle();
         let filled = handle.metadata();
         let status = filled.as_ref().map(|filled| filled.status());
-        let (Some(filled), Some(FrameMetadataStatus::Success | FrameMetadataStatus::Startup)) =
-            (&filled, status)
-        else {
-            self.stats.errors += 1;
-            self.hop
-                .dropped("libcamera flagged the buffer as damaged or gave it back unfilled");
-            self.cancelled(watcher, slot);
-            return Ok(None);
+        let (number, time, used) = match (&filled, status, completed) {
+            (Some(filled), Some(FrameMetadataStatus::Success | FrameMetadataStatus::Startup), _) => {
+                let used = filled.planes().into_iter().map(|p| p.bytes_used.into()).collect();
+                (filled.sequence(), timestamp(filled.timestamp()), used)
+            }
+            // A pipeline that says nothing at all about its buffers, as the virtual one before libcamera 0.5.
+            (None, _, Some(number)) => (number, None, Vec::new()),
+            _ => {
+                self.stats.errors += 1;
+                self.hop
+                    .dropped("libcamera flagged the buffer as damaged or gave it back unfilled");
+                self.cancelled(watcher, slot);
+                return Ok(None);
+            }
         };
-        let (sequence, missing) = self.sequence.advance(filled.sequence());
+        let (sequence, missing) = self.sequence.advance(number);
         self.stats.gaps += missing;
-        let used: Vec<u64> = filled.planes().into_iter().map(|p| p.bytes_used.into()).collect();
         meta.sequence = Some(sequence);
-        meta.timestamp = timestamp(filled.timestamp());
+        meta.timestamp = time;
         meta.color = self.format.color;
         if !self.is_whole(&used) {
             self.stats.short += 1;

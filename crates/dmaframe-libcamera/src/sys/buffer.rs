@@ -120,6 +120,13 @@ impl Imported {
         // SAFETY: `infos` has as many entries as are said, with descriptors that are open.
         let made = unsafe { ffi::libcamera_framebuffer_create(infos.as_ptr(), infos.len(), 0) };
         let made = Self(NonNull::new(made).ok_or(Errno::INVAL)?);
+        // SAFETY: the frame buffer is new and ours alone; the first field of its `FrameMetadata` is the status, an enum of
+        // 32 bits, which libcamera leaves uninitialised. This value is the binding's mark for "not filled yet", which
+        // `AsFrameBuffer::metadata` relies on.
+        unsafe {
+            let metadata = ffi::libcamera_framebuffer_metadata(made.0.as_ptr());
+            metadata.cast_mut().cast::<u32>().write(u32::MAX);
+        }
         let taken = Handle(made.0);
         let taken = taken.planes();
         for (index, fd) in fds.into_iter().enumerate() {
