@@ -1,7 +1,7 @@
 //! Negotiation as data.
 //!
-//! Every endpoint says what it takes as a [`FormatSet`]. [`negotiate`] gives the formats both sides share, best first.
-//! [`plan`] goes on from there: it adds whose memory the frames lie in and by which [`Route`] the consumer gets at
+//! Every endpoint says what it takes as a [`FormatSet`]. [`negotiate()`] gives the formats both sides share, best first.
+//! [`plan()`] goes on from there: it adds whose memory the frames lie in and by which [`Route`] the consumer gets at
 //! them, cheapest first, with the [quirks](crate::quirks) of drivers taken into account. Either gives the next offer
 //! when one is refused, since sharing a modifier does not guarantee that an import works
 //! (`Documentation/userspace-api/dma-buf-alloc-exchange.rst`), and explains itself when there is none.

@@ -42,7 +42,7 @@ pub enum Memory {
     },
     /// An allocator's.
     Offered {
-        /// Its place in the list that [`plan`] was given.
+        /// Its place in the list that [`plan()`] was given.
         index: usize,
         /// Its name.
         name: String,
