@@ -26,8 +26,6 @@ pub(super) struct Leaving {
     clock: Mutex<Option<PipelineClock>>,
     /// What the next element said to the allocation query.
     strides: AtomicU8,
-    /// Tags to be said before the next buffer.
-    tags: Mutex<Option<gst::TagList>>,
     pub(super) hop: Arc<Hop>,
     pub(super) early: AtomicU64,
     pub(super) copied: AtomicU64,
@@ -41,7 +39,6 @@ impl Leaving {
             signals,
             clock: Mutex::new(None),
             strides: AtomicU8::new(UNKNOWN),
-            tags: Mutex::new(None),
             hop: Hop::new(format!("{}(GStreamer)", appsrc.name())),
             early: AtomicU64::new(0),
             copied: AtomicU64::new(0),
@@ -55,10 +52,6 @@ impl Leaving {
             NO_STRIDES => Some(false),
             _ => None,
         }
-    }
-
-    pub(super) fn say(&self, tags: gst::TagList) {
-        *sys::lock(&self.tags) = Some(tags);
     }
 
     pub(super) fn watch(self: &Arc<Self>, pad: &gst::Pad) -> Vec<(gst::Pad, gst::PadProbeId)> {
@@ -95,9 +88,6 @@ impl Leaving {
     }
 
     fn leave(&self, pad: &gst::Pad, info: &mut gst::PadProbeInfo<'_>) -> gst::PadProbeReturn {
-        if let Some(tags) = sys::lock(&self.tags).take() {
-            pad.push_event(gst::event::Tag::new(tags));
-        }
         let Some(buffer) = info.buffer_mut() else {
             return gst::PadProbeReturn::Ok;
         };

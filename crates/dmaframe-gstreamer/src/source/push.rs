@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use gst::prelude::*;
+
 use dmaframe_core::{Clock, Deadline, Frame, Rejected, Waited};
 
 use super::FrameSrc;
@@ -86,7 +88,9 @@ impl FrameSrc {
         }
         if let Some(orientation) = stream.orientation.take() {
             stream.said = orientation;
-            self.leaving.say(tags::tag_list(orientation));
+            // Queued like a buffer, so that it comes before this frame's and behind those of the frames before.
+            self.appsrc
+                .send_event(gst::event::Tag::new(tags::tag_list(orientation)));
         }
         if !self.options.attach && !frame.acquire().is_trivial() {
             match frame.wait(deadline)? {
