@@ -54,7 +54,7 @@ fn buffers_are_exact(bench: Bench, sizes: &[Size]) {
     }
     let importer = only(&bench.gpu, Route::Buffer);
     for (fourcc, size) in formats().flat_map(|fourcc| sizes.iter().map(move |size| (fourcc, *size))) {
-        for shape in [TIGHT, ODD, TWO] {
+        for shape in [ODD, TWO] {
             let Some((frame, bytes)) = udmabuf_frame(fourcc, size, shape, 1) else {
                 return;
             };
@@ -157,7 +157,7 @@ fn memfds_and_pooled_bytes_are_read_from_their_own_pages() {
     }
     let importer = Importer::new(&bench.gpu);
     for fourcc in formats() {
-        for shape in [TIGHT, ODD, TWO] {
+        for shape in [ODD, TWO] {
             let (frame, bytes) = memfd_frame(fourcc, SIZE, shape, 3);
             exact(
                 &bench,
@@ -176,7 +176,7 @@ fn memfds_and_pooled_bytes_are_read_from_their_own_pages() {
 fn uploads_are_exact(bench: Bench) {
     let importer = Importer::with_options(&bench.gpu, ImportOptions::default().without(Route::HostPointer));
     for fourcc in formats() {
-        for shape in [TIGHT, ODD, TWO] {
+        for shape in [ODD, TWO] {
             let (frame, bytes) = memfd_frame(fourcc, SIZE, shape, 4);
             exact(
                 &bench,
