@@ -16,7 +16,8 @@ use super::{Damage, Event, Shared};
 use crate::error::Error;
 use crate::pod::{self, BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data, meta_type, param};
 use crate::sys::{
-    Direction, Handler, MAX_DAMAGE, Slot, State, Stream, SyncPoints, Version, header_flag, meta_size,
+    Direction, Handler, MAX_BUFFERS, MAX_DAMAGE, Slot, State, Stream, SyncPoints, Version, header_flag,
+    meta_size,
 };
 use crate::thread;
 use crate::wake::WakeSet;
@@ -167,9 +168,16 @@ impl Worker {
         }
         let header = stream.header(slot).unwrap_or_default();
         let damaged = header.flags & header_flag::CORRUPTED != 0 || entry.is_damaged(stream);
-        self.count_gaps(&header, damaged);
-        if damaged {
-            self.shared.inbox().stats.damaged += 1;
+        let stale = self.count_gaps(&header, damaged);
+        if damaged || stale {
+            let mut inbox = self.shared.inbox();
+            let count = if damaged {
+                &mut inbox.stats.damaged
+            } else {
+                &mut inbox.stats.stale
+            };
+            *count += 1;
+            drop(inbox);
             self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
             return;
         }
@@ -256,17 +264,24 @@ impl Worker {
         meta
     }
 
-    fn count_gaps(&self, header: &crate::sys::Header, damaged: bool) {
-        // Numbers that stand still or go back are those of nodes that do not count, or start anew.
+    /// Counts missing pictures, and says whether this one is older than one that was handed out: under load a node can
+    /// have written the next picture into a buffer before this side comes to it, and the ones between follow.
+    fn count_gaps(&self, header: &crate::sys::Header, damaged: bool) -> bool {
+        // Numbers that stand still or go far back are those of nodes that do not count, or start anew.
+        const BACK: u64 = MAX_BUFFERS as u64;
         if let Some(last) = self.last_sequence.get() {
             let step = header.seq.wrapping_sub(last);
             if (2..1 << 32).contains(&step) {
                 self.shared.inbox().stats.gaps += step - 1;
             }
+            if (1..=BACK).contains(&last.wrapping_sub(header.seq)) {
+                return true;
+            }
         }
         if !damaged {
             self.last_sequence.set(Some(header.seq));
         }
+        false
     }
 
     /// Gives a buffer back to the node.
@@ -330,6 +345,8 @@ impl Worker {
 
 impl Handler for Worker {
     fn state_changed(&self, _stream: &Stream, state: State) {
+        // A node that was paused may count from the beginning.
+        self.last_sequence.set(None);
         if let State::Error(message) = state {
             self.shared
                 .fail(Error::of_stream(message, &self.formats.borrow()));
