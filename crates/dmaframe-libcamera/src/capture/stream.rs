@@ -229,7 +229,9 @@ impl Stream {
     /// libcamera gave the buffer back without having used it, maybe with the fence that it did not wait for.
     fn cancelled(&mut self, watcher: &OwnedFd, slot: usize) {
         let fence = self.slots.get(slot).and_then(|slot| {
-            let fd = slot.memory.handle().release_fence()?.into_owned_fd().ok()?;
+            let handle = slot.memory.handle();
+            handle.mark_unfilled();
+            let fd = handle.release_fence()?.into_owned_fd().ok()?;
             dmaframe_core::SyncFile::new(fd).ok().map(Fence::SyncFile)
         });
         self.back(watcher, slot, fence.unwrap_or_default(), ReleaseFences::Wait);

@@ -83,6 +83,20 @@ pub(crate) struct Handle(NonNull<ffi::libcamera_framebuffer_t>);
 // mutexes (queueing a request, its completion).
 unsafe impl Send for Handle {}
 
+impl Handle {
+    /// Forgets what libcamera said about the last picture, or about its having been cancelled: not every pipeline says
+    /// something about each. For a buffer that libcamera does not have.
+    pub(crate) fn mark_unfilled(self) {
+        // SAFETY: nobody else touches a buffer that is in no queued request. The first field of its `FrameMetadata` is the
+        // status, an enum of 32 bits, which libcamera leaves uninitialised at first; this value is the binding's mark for
+        // "not filled yet", on which `AsFrameBuffer::metadata` relies.
+        unsafe {
+            let metadata = ffi::libcamera_framebuffer_metadata(self.0.as_ptr());
+            metadata.cast_mut().cast::<u32>().write(u32::MAX);
+        }
+    }
+}
+
 impl AsFrameBuffer for Handle {
     unsafe fn ptr(&self) -> NonNull<ffi::libcamera_framebuffer_t> {
         self.0
@@ -120,13 +134,7 @@ impl Imported {
         // SAFETY: `infos` has as many entries as are said, with descriptors that are open.
         let made = unsafe { ffi::libcamera_framebuffer_create(infos.as_ptr(), infos.len(), 0) };
         let made = Self(NonNull::new(made).ok_or(Errno::INVAL)?);
-        // SAFETY: the frame buffer is new and ours alone; the first field of its `FrameMetadata` is the status, an enum of
-        // 32 bits, which libcamera leaves uninitialised. This value is the binding's mark for "not filled yet", which
-        // `AsFrameBuffer::metadata` relies on.
-        unsafe {
-            let metadata = ffi::libcamera_framebuffer_metadata(made.0.as_ptr());
-            metadata.cast_mut().cast::<u32>().write(u32::MAX);
-        }
+        Handle(made.0).mark_unfilled();
         let taken = Handle(made.0);
         let taken = taken.planes();
         for (index, fd) in fds.into_iter().enumerate() {
