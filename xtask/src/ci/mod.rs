@@ -238,13 +238,14 @@ impl Ci {
         let metadata = build::metadata()?;
         let packages = metadata["packages"].as_array().into_iter().flatten();
         // `publish = false` is an empty list of registries.
-        let names = packages
+        let names: Vec<_> = packages
             .filter(|p| p["publish"].is_null())
             .filter_map(|p| p["name"].as_str())
-            .filter(|name| selection.has(name));
-        let features = selection.features();
+            .filter(|name| selection.has(name))
+            .collect();
+        let features = selection.features(&names);
         let features: Vec<_> = features.iter().map(String::as_str).collect();
-        let names: Vec<_> = names.flat_map(|name| ["--package", name]).collect();
+        let names: Vec<_> = names.iter().flat_map(|name| ["--package", name]).collect();
         let here = self.cargo(&[&["package", "--allow-dirty"], names.as_slice(), &features])?;
         // With what they depend on in this workspace, which is in no registry yet; without its features, which the host's
         // turn had.

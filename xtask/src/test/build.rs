@@ -66,11 +66,18 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// The features, for cargo's command line.
-    pub(crate) fn features(&self) -> Vec<String> {
+    /// The features of these packages, for cargo's command line, which refuses others' features beside `--package`.
+    pub(crate) fn features(&self, packages: &[&str]) -> Vec<String> {
+        let theirs = |feature: &&String| {
+            let package = feature.split('/').next();
+            package.is_some_and(|package| packages.contains(&package))
+        };
         match &self.features {
             None => vec!["--all-features".into()],
-            Some(list) => vec!["--features".into(), list.join(",")],
+            Some(list) => {
+                let list: Vec<_> = list.iter().filter(theirs).map(String::as_str).collect();
+                vec!["--features".into(), list.join(",")]
+            }
         }
     }
 
@@ -80,7 +87,10 @@ impl Selection {
         for package in &self.excluded {
             words.extend(["--exclude".to_owned(), package.clone()]);
         }
-        words.extend(self.features());
+        words.extend(match &self.features {
+            None => vec!["--all-features".into()],
+            Some(list) => vec!["--features".into(), list.join(",")],
+        });
         words
     }
 
@@ -255,7 +265,8 @@ pub(crate) fn test_binaries(
         .args(if packages.is_empty() {
             selection.workspace()
         } else {
-            selection.features()
+            let named: Vec<_> = packages.iter().map(String::as_str).collect();
+            selection.features(&named)
         });
     packages.iter().filter(here).for_each(|p| {
         command.args(["--package", p]);

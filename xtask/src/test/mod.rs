@@ -255,7 +255,6 @@ fn doctests(args: &TestArgs, selection: &build::Selection) -> Result<Outcome> {
     let mut command = Command::new(build::cargo());
     command
         .args(["test", "--doc", "--no-fail-fast"])
-        .args(selection.features())
         .current_dir(build::workspace()?);
     // cargo refuses a package without a library here instead of passing it over.
     let libraries = build::libraries()?;
@@ -266,6 +265,8 @@ fn doctests(args: &TestArgs, selection: &build::Selection) -> Result<Outcome> {
         command = Command::new("true");
         return run(command, "no library, so no examples in its documentation");
     }
+    let named: Vec<_> = wanted.iter().map(String::as_str).collect();
+    command.args(selection.features(&named));
     wanted.iter().for_each(|p| {
         command.args(["--package", p]);
     });
