@@ -1,0 +1,95 @@
+//! What one exposure gave.
+
+use dmaframe_core::{Bitstream, Extensions, Frame, FrameMeta};
+
+use crate::metadata::CameraMetadata;
+
+/// What came out of a stream.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Captured {
+    /// A picture.
+    Frame(Frame),
+    /// An encoded access unit (MJPG).
+    Bitstream(Bitstream),
+}
+
+impl Captured {
+    /// The frame, if it is one.
+    #[must_use]
+    pub fn into_frame(self) -> Option<Frame> {
+        match self {
+            Self::Frame(frame) => Some(frame),
+            Self::Bitstream(_) => None,
+        }
+    }
+
+    /// The access unit, if it is one.
+    #[must_use]
+    pub fn into_bitstream(self) -> Option<Bitstream> {
+        match self {
+            Self::Frame(_) => None,
+            Self::Bitstream(unit) => Some(unit),
+        }
+    }
+
+    /// Timestamp, sequence, colour and so on.
+    #[must_use]
+    pub fn meta(&self) -> &FrameMeta {
+        match self {
+            Self::Frame(frame) => frame.meta(),
+            Self::Bitstream(unit) => unit.meta(),
+        }
+    }
+}
+
+/// A completed request: what one exposure gave.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    pub(super) pictures: Vec<Option<Captured>>,
+    pub(super) metadata: Extensions,
+}
+
+impl Completed {
+    /// The picture of stream `index`, taken out; `None` when it was damaged or dropped, and for a stream there is not.
+    #[must_use]
+    pub fn take(&mut self, index: usize) -> Option<Captured> {
+        self.pictures.get_mut(index)?.take()
+    }
+
+    /// The same for a frame.
+    #[must_use]
+    pub fn take_frame(&mut self, index: usize) -> Option<Frame> {
+        self.take(index)?.into_frame()
+    }
+
+    /// The frame of the first stream.
+    #[must_use]
+    pub fn into_frame(mut self) -> Option<Frame> {
+        self.take_frame(0)
+    }
+
+    /// The pictures of all streams, in their order.
+    #[must_use]
+    pub fn into_pictures(self) -> Vec<Option<Captured>> {
+        self.pictures
+    }
+
+    /// What the camera said about the exposure. Frames have it too, as an extension.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&CameraMetadata> {
+        self.metadata.get()
+    }
+}
+
+/// Who waits for consumers' release fences before a buffer is filled again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReleaseFences {
+    /// This crate: a buffer joins again when its fence has signalled, however long that takes.
+    #[default]
+    Wait,
+    /// libcamera (`Request::addBuffer` with a fence): the buffer is queued at once. libcamera keeps requests in order,
+    /// so one pending fence holds back all later requests, and after 300 ms it gives the request back unfilled; the
+    /// buffer then waits here. For consumers whose work is always short.
+    HandOver,
+}
