@@ -58,7 +58,10 @@ impl Shelf {
         let shelf = Self { dir, _lock: lock };
         for entry in fs::read_dir(&shelf.dir)?.flatten() {
             if entry.file_name().to_string_lossy().starts_with("making-") {
-                remove(&entry.path())?;
+                match entry.file_type()?.is_dir() {
+                    true => remove(&entry.path())?,
+                    false => fs::remove_file(entry.path())?,
+                }
             }
         }
         Ok(shelf)
