@@ -76,7 +76,13 @@ impl Inside {
             .iter()
             .map(|word| quoted(Path::new(word.as_ref())))
             .collect();
-        script.push(format!("exec cargo --offline {}", words.join(" ")));
+        // cargo looks for its subcommands in its home first, where rustup's are.
+        let clippy = words.first().is_some_and(|word| word.contains("clippy"));
+        let program = if clippy { "cargo-clippy" } else { "cargo --offline" };
+        script.push(format!(
+            "export CARGO_NET_OFFLINE=true && exec {program} {}",
+            words.join(" ")
+        ));
         let binds = [&self.workspace, &self.home, &self.target, &self.sysroot].map(PathBuf::clone);
         root::entering(&self.root, &binds, &self.workspace, &script.join(" && "))
     }
