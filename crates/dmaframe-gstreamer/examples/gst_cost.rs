@@ -1,7 +1,7 @@
 //! What a camera's pictures cost the CPU on their way into a recording pipeline: as frames, as copies, and by GStreamer
 //! alone, side by side.
 //!
-//!     cost [DEVICE [FRAMES [FORMAT]]]
+//!     gst_cost [DEVICE [FRAMES [FORMAT]]]
 //!
 //! Needs a V4L2 camera that makes 1920x1080 and 3840x2160 (`vivid` does). CPU time is that of the whole process, user and
 //! system; what the kernel's own threads do (a driver that draws test pictures) is in none of the rows.

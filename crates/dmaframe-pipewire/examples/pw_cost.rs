@@ -1,7 +1,7 @@
 //! What a frame costs the CPU on its way into PipeWire and out of it: ours beside the copying ways and stock GStreamer.
 //!
-//! `cargo run --release --example cost -- [SECONDS]`, on a machine (or in the lab: `cargo xtask lab run --mem 2G --
-//! target/release/examples/cost`) with a `pipewire` and GStreamer's PipeWire plugin on the PATH; it starts a daemon of its
+//! `cargo run --release --example pw_cost -- [SECONDS]`, on a machine (or in the lab: `cargo xtask lab run --mem 2G --
+//! target/release/examples/pw_cost`) with a `pipewire` and GStreamer's PipeWire plugin on the PATH; it starts a daemon of its
 //! own. Each number is the CPU time of one process, all threads, over some seconds of a running stream.
 
 #[path = "../tests/common/mod.rs"]
