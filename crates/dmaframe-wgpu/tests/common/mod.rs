@@ -78,7 +78,7 @@ pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Includes a file of tests once for each version, where `dw` is this crate's module for it.
-macro_rules! each_version {
+macro_rules! version_28 {
     ($file:literal) => {
         #[cfg(feature = "wgpu-28")]
         mod v28 {
@@ -98,6 +98,11 @@ macro_rules! each_version {
             include!("common/device.rs");
             include!($file);
         }
+    };
+}
+
+macro_rules! version_29 {
+    ($file:literal) => {
         #[cfg(feature = "wgpu-29")]
         mod v29 {
             use dmaframe_wgpu::v29 as dw;
@@ -114,6 +119,11 @@ macro_rules! each_version {
             include!("common/device.rs");
             include!($file);
         }
+    };
+}
+
+macro_rules! version_30 {
+    ($file:literal) => {
         #[cfg(feature = "wgpu-30")]
         mod v30 {
             use dmaframe_wgpu::v30 as dw;
@@ -132,7 +142,17 @@ macro_rules! each_version {
         }
     };
 }
-pub(crate) use each_version;
+
+macro_rules! each_version {
+    ($file:literal) => {
+        $crate::common::version_28!($file);
+        $crate::common::version_29!($file);
+        $crate::common::version_30!($file);
+    };
+}
+
+#[allow(unused_imports)]
+pub(crate) use {each_version, version_28, version_29, version_30};
 
 /// A picture in which no two neighbouring bytes, rows or planes look alike.
 pub(crate) fn picture(len: usize, seed: u8) -> Vec<u8> {
