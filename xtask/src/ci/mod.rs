@@ -242,6 +242,7 @@ impl Ci {
             .filter(|p| p["publish"].is_null())
             .filter_map(|p| p["name"].as_str())
             .collect();
+        self.forget(&names)?;
         let chosen = |names: &[&str]| -> Vec<String> {
             let words = names.iter().flat_map(|name| ["--package", name]);
             words.map(str::to_owned).collect()
@@ -275,6 +276,26 @@ impl Ci {
             )),
             other => other,
         })
+    }
+
+    /// cargo takes a package of the same name and version for the same package, unpacked and compiled, although its
+    /// registry is the one that `cargo package` has just made: what earlier runs left has to go.
+    fn forget(&self, names: &[&str]) -> Result<()> {
+        let unpacked = crate::root::cargo_home()?.join("registry/src");
+        let local = std::fs::read_dir(unpacked).into_iter().flatten().flatten();
+        // A registry that is a folder has no host in its name.
+        let local = local.filter(|r| r.file_name().to_string_lossy().starts_with('-'));
+        let compiled = ["debug", "inside/debug"].map(|part| self.target.join(part).join(".fingerprint"));
+        for folder in local.map(|r| r.path()).chain(compiled) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let file = entry.file_name();
+                let (package, _) = file.to_str().and_then(|f| f.rsplit_once('-')).unwrap_or_default();
+                if names.contains(&package) {
+                    cache::remove(&entry.path())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn test(&self) -> Result<Verdict> {
