@@ -247,10 +247,10 @@ impl Ci {
             let words = names.iter().flat_map(|name| ["--package", name]);
             words.map(str::to_owned).collect()
         };
-        let run = |words: &[&str], names: &[&str], features: &[String]| {
+        let run = |words: &[&str], names: &[&str]| {
             let mut command = self.command(&build::cargo());
             command.args(["package", "--allow-dirty"]).args(words);
-            status(command.args(chosen(names)).args(features))
+            status(command.args(chosen(names)))
         };
         // cargo resolves optional dependencies too, and none of these is in a registry yet: whoever may depend on a
         // package that is not built here is packed together with it, but not built from its package.
@@ -260,9 +260,14 @@ impl Ci {
         };
         let unbuilt: Vec<_> = names.iter().filter(waits).copied().collect();
         let built: Vec<_> = names.iter().filter(|name| !waits(name)).copied().collect();
-        let mut here = run(&[], &built, &selection.features(&built))?;
+        // Each is built alone, and cargo refuses the name of a feature that one of them has not got: all, or the usual.
+        let every: &[&str] = match selection.is_whole(&metadata, &built) {
+            true => &["--all-features"],
+            false => &[],
+        };
+        let mut here = run(every, &built)?;
         if !unbuilt.is_empty() && matches!(here, Verdict::Ok) {
-            here = run(&["--no-verify"], &names, &[])?;
+            here = run(&["--no-verify"], &names)?;
         }
         // With what they depend on in this workspace; without its features, which the host's turn had.
         let local = build::dependencies(&metadata, selection.inside());

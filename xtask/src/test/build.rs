@@ -81,6 +81,17 @@ impl Selection {
         }
     }
 
+    /// Whether these packages have all of their features.
+    pub(crate) fn is_whole(&self, metadata: &Value, packages: &[&str]) -> bool {
+        let Some(chosen) = &self.features else { return true };
+        list(&metadata["packages"])
+            .filter(|package| packages.contains(&text(package, "name")))
+            .all(|package| {
+                let mut features = package["features"].as_object().into_iter().flat_map(|f| f.keys());
+                features.all(|feature| chosen.contains(&format!("{}/{feature}", text(package, "name"))))
+            })
+    }
+
     /// The workspace and the features, for cargo's command line.
     pub(crate) fn workspace(&self) -> Vec<String> {
         let mut words = vec!["--workspace".to_owned()];
