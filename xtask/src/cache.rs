@@ -72,6 +72,13 @@ impl Shelf {
         Some(self.dir.join(name)).filter(|p| p.exists())
     }
 
+    /// All other finished things.
+    pub(crate) fn others(&self, name: &str) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.dir)?.flatten();
+        let things = entries.filter(|e| e.file_name() != name && e.path().is_dir());
+        Ok(things.map(|e| e.path()).collect())
+    }
+
     /// Makes a thing in a temporary folder and puts it in its place in one step.
     pub(crate) fn make(&self, name: &str, work: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let (temp, done) = (self.dir.join(format!("making-{name}")), self.dir.join(name));

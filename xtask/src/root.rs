@@ -122,6 +122,7 @@ pub(crate) fn folder(yes: bool) -> Result<PathBuf> {
         }
         finish(temp)
     })?;
+    retire(&shelf, &name)?;
     let size = output(Command::new("du").args(["-sm", "--"]).arg(&done))?;
     eprintln!(
         "Root folder: {:.1} s, {} MB",
@@ -192,6 +193,13 @@ fn mmdebstrap(
         });
     fs::remove_file(&tar).ok();
     made
+}
+
+/// Removes folders made from older package lists, 3 GB each. The newest of them stays: another checkout may be at it.
+fn retire(shelf: &Shelf, now: &str) -> Result<()> {
+    let mut old: Vec<_> = shelf.others(now)?;
+    old.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).and_then(|m| m.modified()).ok()));
+    old.iter().skip(1).try_for_each(|path| cache::remove(path))
 }
 
 /// What the packages do not bring.

@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: everything that must hold, one step after the other, with a table at the end.
 
 mod deep;
+mod features;
 mod tools;
 
 use std::ffi::OsString;
@@ -23,6 +24,8 @@ enum Step {
     Fmt,
     /// Lints, warnings are errors
     Clippy,
+    /// The facade with each of its features alone, and without each
+    Features,
     /// All tests, in the lab
     Test,
     /// Documentation without warnings
@@ -49,6 +52,9 @@ pub(crate) struct CiArgs {
     /// Seconds for each fuzz target
     #[arg(long, default_value_t = 60)]
     fuzz_seconds: u32,
+    /// Features taken together in the step `features`: 2 tries every pair, which takes minutes
+    #[arg(long, default_value_t = 1)]
+    feature_depth: u32,
     /// Stop at the first step that fails
     #[arg(long)]
     fail_fast: bool,
@@ -86,6 +92,9 @@ pub(crate) fn main(args: CiArgs) -> Result<i32> {
         target,
         args,
     };
+    if ci.target.starts_with(&cache) {
+        host::disk::make_room(&ci.target)?;
+    }
     // Asked for once, before the first compilation needs it.
     if host::is_root() {
         use host::packages::{CXX, GBM, GSTREAMER, PIPEWIRE, XKBCOMMON};
@@ -150,6 +159,7 @@ impl Ci {
                 );
                 self.and_inside(here, &selection, &[], &words, &last)
             }
+            Step::Features => self.features(&selection),
             Step::Test => self.test(),
             Step::Doc => {
                 let mut doc = self.command(&build::cargo());
@@ -188,6 +198,8 @@ impl Ci {
         command
             .current_dir(&self.workspace)
             .env("CARGO_TARGET_DIR", &self.target)
+            // For the next edit of the same file, which is never made here; a quarter of the folder otherwise.
+            .env("CARGO_INCREMENTAL", "0")
             .stdin(Stdio::null());
         command
     }

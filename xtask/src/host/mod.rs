@@ -1,6 +1,7 @@
 //! What there is to know and to arrange on the machine itself.
 
 pub(crate) mod apt;
+pub(crate) mod disk;
 pub(crate) mod mirror;
 pub(crate) mod packages;
 

@@ -105,6 +105,12 @@ impl Selection {
         words
     }
 
+    /// Whether this feature of a package is built on the host.
+    pub(crate) fn builds(&self, package: &str, feature: &str) -> bool {
+        let Some(chosen) = &self.features else { return true };
+        chosen.contains(&format!("{package}/{feature}"))
+    }
+
     /// Packages that only the lab's root folder can build.
     pub(crate) fn inside(&self) -> &[String] {
         &self.inside
@@ -164,6 +170,28 @@ pub(crate) fn libraries() -> Result<Vec<String>> {
     };
     let packages = list(&metadata["packages"]).filter(has_library);
     Ok(packages.map(|package| text(package, "name").to_owned()).collect())
+}
+
+/// A package's features but for `default`, each with those of them that it turns on, itself among them.
+pub(crate) fn features(metadata: &Value, package: &str) -> Vec<(String, Vec<String>)> {
+    let package = list(&metadata["packages"]).find(|p| text(p, "name") == package);
+    let Some(features) = package.and_then(|p| p["features"].as_object()) else {
+        return Vec::new();
+    };
+    let closure = |name: &String| {
+        let mut found = vec![name.clone()];
+        let mut next = 0;
+        while let Some(name) = found.get(next).cloned() {
+            next += 1;
+            let more = list(&features[&name]).filter_map(Value::as_str);
+            let new = more.filter(|m| features.contains_key(*m) && !found.iter().any(|f| f == m));
+            let new: Vec<_> = new.map(str::to_owned).collect();
+            found.extend(new);
+        }
+        (name.clone(), found)
+    };
+    let names = features.keys().filter(|name| *name != "default");
+    names.map(closure).collect()
 }
 
 /// The workspace's packages that these depend on by a version, directly or not.
@@ -366,6 +394,18 @@ fn binary(package: &Value, target: &Value, path: &str, id: &str, messages: &[Val
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_feature_brings_the_features_that_it_turns_on() {
+        let features =
+            serde_json::json!({ "default": ["a"], "a": ["b", "dep:x"], "b": ["c"], "c": ["x/y"], "d": [] });
+        let metadata = serde_json::json!({ "packages": [{ "name": "facade", "features": features }] });
+        let found = super::features(&metadata, "facade");
+        let of = |name: &str| found.iter().find(|f| f.0 == name).map(|f| f.1.join(","));
+        assert_eq!(of("a").as_deref(), Some("a,b,c"));
+        assert_eq!(of("d").as_deref(), Some("d"));
+        assert_eq!(of("default"), None);
+    }
 
     #[test]
     fn dependencies_are_followed_but_for_those_of_tests_that_name_no_version() {

@@ -81,6 +81,7 @@ fn pass_signals_on() {
 pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     crate::signals::watch()?;
     std::thread::spawn(pass_signals_on);
+    host::disk::require(&build::target()?)?;
     // The lab first: should it need to ask something, it asks at once.
     let lab = if args.host {
         None
