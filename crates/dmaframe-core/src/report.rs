@@ -74,6 +74,35 @@ impl Hop {
         self.explain(reason);
     }
 
+    /// Counts here what `other` has counted since `seen` was last given: a hop whose inner part may be made anew. `seen`
+    /// begins as the default, and again with each new `other`. Allocates nothing.
+    pub fn follow(&self, other: &Self, seen: &mut Followed) {
+        let now = Followed {
+            frames: other.frames.load(Ordering::Relaxed),
+            zero_copy: other.zero_copy.load(Ordering::Relaxed),
+            gpu_bytes: other.gpu_bytes.load(Ordering::Relaxed),
+            cpu_bytes: other.cpu_bytes.load(Ordering::Relaxed),
+            dropped: other.dropped.load(Ordering::Relaxed),
+        };
+        let add = |to: &AtomicU64, now: u64, then: u64| {
+            to.fetch_add(now.saturating_sub(then), Ordering::Relaxed);
+        };
+        add(&self.frames, now.frames, seen.frames);
+        add(&self.zero_copy, now.zero_copy, seen.zero_copy);
+        add(&self.gpu_bytes, now.gpu_bytes, seen.gpu_bytes);
+        add(&self.cpu_bytes, now.cpu_bytes, seen.cpu_bytes);
+        add(&self.dropped, now.dropped, seen.dropped);
+        // Only a frame that was copied or lost can have brought a reason. (Another thread may count meanwhile.)
+        let not_shared = |at: &Followed| at.frames.wrapping_sub(at.zero_copy);
+        if (not_shared(&now), now.dropped) != (not_shared(seen), seen.dropped) {
+            let reason = *other.reason.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(reason) = reason {
+                self.explain(reason);
+            }
+        }
+        *seen = now;
+    }
+
     fn record(&self, cost: HopCost, reason: Option<&'static str>) {
         self.frames.fetch_add(1, Ordering::Relaxed);
         match cost {
@@ -105,6 +134,16 @@ impl Hop {
             reason: *self.reason.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
+}
+
+/// How far [`Hop::follow`] has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    frames: u64,
+    zero_copy: u64,
+    gpu_bytes: u64,
+    cpu_bytes: u64,
+    dropped: u64,
 }
 
 /// A hop's counters at one moment.
@@ -211,5 +250,35 @@ impl fmt::Display for PathReport {
             write!(f, "{}{}", if i == 0 { "" } else { " -> " }, hop.name)?;
         }
         write!(f, "   CPU bytes/frame: {}", self.cpu_bytes_per_frame())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hop_that_follows_others_counts_what_each_of_them_did() {
+        let outer = Hop::new("camera");
+        let first = Hop::new("first");
+        let mut seen = Followed::default();
+        first.zero_copy();
+        outer.follow(&first, &mut seen);
+        assert_eq!(outer.counts().reason, None);
+        first.cpu_copy(100, "held");
+        outer.follow(&first, &mut seen);
+        outer.follow(&first, &mut seen);
+        let again = Hop::new("again");
+        let mut seen = Followed::default();
+        again.zero_copy();
+        again.dropped("damaged");
+        outer.follow(&again, &mut seen);
+        let counts = outer.counts();
+        assert_eq!(
+            (counts.frames, counts.zero_copy, counts.cpu_bytes, counts.dropped),
+            (3, 2, 100, 1)
+        );
+        assert_eq!(counts.reason, Some("damaged"));
+        assert_eq!(counts.name, "camera");
     }
 }
