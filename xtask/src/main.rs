@@ -2,6 +2,7 @@
 
 mod cache;
 mod ci;
+mod doctor;
 mod guest;
 mod host;
 mod kernel;
@@ -37,6 +38,8 @@ enum Cmd {
     Test(test::TestArgs),
     /// Check the libraries with the oldest compiler they promise (Debian trixie's), 64 and 32 bits
     Msrv(msrv::MsrvArgs),
+    /// Say what this machine, or the lab, can do without a copy, and what is in the way
+    Doctor(doctor::DoctorArgs),
     /// Every check of CI, or the ones named
     Ci(ci::CiArgs),
 }
@@ -54,6 +57,7 @@ fn main() {
         Cmd::Lab(command) => lab::main(command),
         Cmd::Test(args) => test::main(&args),
         Cmd::Msrv(args) => msrv::main(&args),
+        Cmd::Doctor(args) => doctor::main(&args),
         Cmd::Ci(args) => ci::main(args),
     };
     let code = result.unwrap_or_else(|error| {

@@ -40,7 +40,7 @@ enum Step {
     Loom,
     /// Undefined behaviour in pure code (needs a nightly toolchain with Miri)
     Miri,
-    /// Each fuzz target for a minute (needs a nightly toolchain)
+    /// Each fuzz target for half a minute (needs a nightly toolchain)
     Fuzz,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct CiArgs {
     /// Only these steps
     steps: Vec<Step>,
     /// Seconds for each fuzz target
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 30)]
     fuzz_seconds: u32,
     /// Features taken together in the step `features`: 2 tries every pair, which takes minutes
     #[arg(long, default_value_t = 1)]
