@@ -50,6 +50,16 @@ pub enum Error {
         /// The text.
         text: String,
     },
+    /// An effect's text was refused.
+    #[error("{name}:{} {text}", .line.map_or_else(String::new, |line| format!("{line}:")))]
+    Effect {
+        /// The effect's name.
+        name: String,
+        /// The line of its text, from 1, where there is one.
+        line: Option<u32>,
+        /// What the compiler says.
+        text: String,
+    },
     /// The export pool writes no such format.
     #[error("no export of {fourcc}: only of XR24, AR24, XB24, AB24, NV12, NV21, YU12, YV12 and YUYV")]
     ExportFormat {

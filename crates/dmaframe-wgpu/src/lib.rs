@@ -4,6 +4,7 @@
 #![allow(clippy::duplicate_mod)]
 
 mod convert;
+mod effect;
 mod error;
 mod export;
 mod level;
@@ -16,6 +17,7 @@ pub use convert::{
     Area, Assume, ChromaFilter, Conversion, ConvertError, Converted, Filter, HighRange, Light,
 };
 pub use dmaframe_vulkan::{self as vulkan, Refusal, Route};
+pub use effect::EFFECT_CONTRACT;
 pub use error::Error;
 pub use export::{Counts, ExportMemory, PassedOver};
 pub use level::Level;

@@ -4,6 +4,7 @@ use super::{sys as version, wgpu};
 
 mod converter;
 mod copies;
+mod effect;
 mod export;
 mod gpu;
 mod host;
@@ -11,6 +12,7 @@ mod images;
 mod imported;
 mod importer;
 mod open;
+mod processor;
 mod scope;
 mod submit;
 mod sys;
@@ -19,9 +21,11 @@ mod upload;
 #[doc(hidden)]
 pub use converter::Shape;
 pub use converter::{Converter, PassTarget, Path, Picture, Target};
+pub use effect::Effect;
 pub use export::{ExportBuilder, ExportPool, ExportTarget, Exporting};
 pub use gpu::Gpu;
 pub use imported::{Imported, PlaneBuffer, PlaneTexture, Source};
 pub use importer::Importer;
-pub use open::open_device;
+pub use open::{open_best, open_device};
+pub use processor::{Processor, ProcessorBuilder};
 pub use submit::{Submission, Tracked};

@@ -1,6 +1,7 @@
 //! A device of our own.
 
-use super::{Gpu, sys, wgpu};
+use super::scope::now;
+use super::{Gpu, sys, version, wgpu};
 use crate::Error;
 
 /// Opens a device as `request_device` does, and enables what frames can use besides: `external_semaphore_fd`,
@@ -30,10 +31,35 @@ pub fn open_device(adapter: &wgpu::Adapter, descriptor: &wgpu::DeviceDescriptor<
     }
     let opened = match sys::open(adapter, descriptor) {
         Some(opened) => opened,
-        None => super::scope::now(adapter.request_device(descriptor))
+        None => now(adapter.request_device(descriptor))
             .ok_or_else(|| refused("request_device is not ready at once".into()))?
             .map_err(|error| error.to_string()),
     };
     let (device, queue) = opened.map_err(refused)?;
     Ok(Gpu::new(&device, &queue))
+}
+
+/// Opens the best Vulkan device there is, by [`open_device`], for work without a window: what wgpu's own
+/// `request_adapter` prefers, with limits that every device has.
+///
+/// # Errors
+/// [`Error::Wgpu`] when there is none, and as [`open_device`].
+pub fn open_best() -> Result<Gpu, Error> {
+    let refused = |text: String| Error::Wgpu {
+        call: "request_adapter",
+        text,
+    };
+    let found = now(version::instance().request_adapter(&wgpu::RequestAdapterOptions::default()));
+    let adapter = found
+        .ok_or_else(|| refused("it is not ready at once".into()))?
+        .map_err(|error| refused(error.to_string()))?;
+    let limits = wgpu::Limits::downlevel_defaults().using_resolution(adapter.limits());
+    open_device(
+        &adapter,
+        &wgpu::DeviceDescriptor {
+            label: Some("dmaframe"),
+            required_limits: limits,
+            ..Default::default()
+        },
+    )
 }

@@ -5,7 +5,17 @@ use dmaframe_vulkan::ash::vk;
 use super::wgpu::hal::api::Vulkan;
 use super::wgpu::hal::vulkan::{self, Adapter, CreateDeviceCallback, Queue};
 use super::wgpu::hal::{DeviceError, OpenDevice};
-use super::wgpu::{Device, DeviceDescriptor, Texture, TextureDescriptor};
+use super::wgpu::{
+    Backends, Device, DeviceDescriptor, Instance, InstanceDescriptor, Texture, TextureDescriptor,
+};
+
+/// wgpu on Vulkan, without windows.
+pub(crate) fn instance() -> Instance {
+    Instance::new(&InstanceDescriptor {
+        backends: Backends::VULKAN,
+        ..InstanceDescriptor::default()
+    })
+}
 
 /// Whether a submission can be made to wait for a semaphore.
 pub(crate) const GPU_WAITS: bool = false;

@@ -1,0 +1,100 @@
+// Included once for each version of wgpu; `dw` is this crate's module for it.
+
+use dmaframe_core::report::PathReport;
+use dmaframe_core::{Clock, Fourcc, FrameMeta, Orientation, Rotation, Size, Timestamp};
+use dw::{Effect, Processor};
+
+use crate::common::{SOON, TIGHT, memfd_frame, udmabuf_frame};
+
+const RGBA: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
+const SWAP: &str = "fn effect(uv: vec2f) -> vec4f {\n    return sample(uv).bgra;\n}\n";
+
+/// Red and blue in each other's place.
+fn swapped(bytes: &[u8]) -> Vec<u8> {
+    bytes.chunks(4).flat_map(|p| [p[2], p[1], p[0], p[3]]).collect()
+}
+
+#[test]
+fn a_processors_frames_are_what_the_effect_says_at_every_size_without_the_cpu() {
+    let Some(bench) = Bench::ours() else { return };
+    if !bench.dmabufs() {
+        return;
+    }
+    let effect = Effect::new(&bench.gpu, "swap", SWAP, RGBA).unwrap();
+    let path = PathReport::new();
+    let builder = Processor::builder(&bench.gpu).effect(effect).report(&path);
+    let mut processor = builder.fourcc(Fourcc::ABGR8888).build();
+    for (seed, size) in [(1, Size::new(64, 36)), (2, Size::new(64, 36)), (3, Size::new(17, 9))] {
+        let Some((frame, bytes)) = udmabuf_frame(Fourcc::ABGR8888, size, TIGHT, seed) else {
+            return;
+        };
+        let mut meta = FrameMeta::default();
+        meta.sequence = Some(u64::from(seed));
+        meta.timestamp = Some(Timestamp {
+            ns: 5,
+            clock: Clock::Monotonic,
+        });
+        let frame = frame.with_meta(meta.clone()).unwrap();
+        let out = processor.run(&frame).unwrap();
+        assert_eq!((out.layout().size(), out.fourcc()), (size, Fourcc::ABGR8888));
+        assert_eq!((out.meta().sequence, out.meta().timestamp), (meta.sequence, meta.timestamp));
+        let seen = out.map_read(SOON).unwrap().to_tight().unwrap();
+        crate::common::same(&seen, &swapped(&bytes), "swapped");
+    }
+    let text = path.to_string();
+    let hops = "wgpu:buffer -> effect(swap) -> export AB24 (exported dma-buf) -> export AB24 (exported dma-buf)";
+    assert_eq!(text, format!("{hops}   CPU bytes/frame: 0"));
+    assert_eq!(processor.reasons(), Vec::<String>::new());
+
+    // Turned, by a size that all pictures are to have, without an effect, from memory that no device takes.
+    let (frame, _) = memfd_frame(Fourcc::ABGR8888, Size::new(16, 8), TIGHT, 4);
+    let mut meta = FrameMeta::default();
+    meta.orientation = Orientation {
+        rotation: Rotation::R90,
+        mirror: false,
+    };
+    let frame = frame.with_meta(meta).unwrap();
+    let mut turned = Processor::builder(&bench.gpu).fourcc(Fourcc::NV12).build();
+    assert_eq!(turned.run(&frame).unwrap().layout().size(), Size::new(8, 16));
+    let mut fixed = Processor::builder(&bench.gpu).size(Size::new(32, 32)).build();
+    assert_eq!(fixed.run(&frame).unwrap().layout().size(), Size::new(32, 32));
+    assert!(!fixed.reasons().is_empty());
+    drop((processor, turned, fixed));
+    bench.done();
+}
+
+#[test]
+fn a_text_that_is_refused_names_its_line_and_changes_nothing() {
+    let Some(bench) = Bench::ours() else { return };
+    let new = |text: &str| Effect::new(&bench.gpu, "my.wgsl", text, RGBA);
+    let wrong = "fn effect(uv: vec2f) -> vec4f {\n    return nothing;\n}\n";
+    let error = new(wrong).unwrap_err().to_string();
+    assert!(error.starts_with("my.wgsl:2: "), "{error}");
+    let error = new("fn other() {}\n").unwrap_err().to_string();
+    assert!(
+        error.starts_with("my.wgsl: is there a `fn effect(uv: vec2f) -> vec4f`?"),
+        "{error}"
+    );
+    // Something that only the pipeline refuses: a texture that nobody binds.
+    let unbound = "@group(0) @binding(7) var other: texture_2d<f32>;\n\
+        fn effect(uv: vec2f) -> vec4f { return textureLoad(other, vec2i(0), 0); }\n";
+    let error = new(unbound).unwrap_err().to_string();
+    assert!(error.starts_with("my.wgsl: "), "{error}");
+
+    let mut processor = Processor::builder(&bench.gpu)
+        .effect(new(SWAP).unwrap())
+        .fourcc(Fourcc::ABGR8888)
+        .build();
+    let (frame, bytes) = memfd_frame(Fourcc::ABGR8888, Size::new(32, 4), TIGHT, 7);
+    let effect = processor.effect_mut().unwrap();
+    assert!(effect.replace("other", wrong).is_err());
+    assert_eq!(effect.name(), "my.wgsl");
+    let out = processor.run(&frame).unwrap().map_read(SOON).unwrap().to_tight().unwrap();
+    crate::common::same(&out, &swapped(&bytes), "the last good one");
+    let effect = processor.effect_mut().unwrap();
+    effect.replace("same", "fn effect(uv: vec2f) -> vec4f { return sample(uv); }").unwrap();
+    let out = processor.run(&frame).unwrap().map_read(SOON).unwrap().to_tight().unwrap();
+    crate::common::same(&out, &bytes, "the new one");
+    drop(processor);
+    bench.done();
+}
