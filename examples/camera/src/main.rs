@@ -8,19 +8,30 @@ mod filter;
 mod gpu;
 mod list;
 mod meter;
+mod outputs;
 mod picture;
+#[cfg(feature = "window")]
+mod preview;
 mod run;
 mod source;
 mod stream;
 mod test_source;
+#[cfg(feature = "window")]
+mod window;
 
 use clap::Parser;
 
 fn main() -> std::process::ExitCode {
     let args = args::Args::parse();
-    let result = match args.command {
+    let result = match &args.command {
         Some(args::Command::List) => list::list(),
-        None => run::run(&args),
+        #[cfg(feature = "window")]
+        Some(args::Command::Preview(how)) => preview::run(&args, how),
+        #[cfg(not(feature = "window"))]
+        Some(args::Command::Preview(_)) => Err(anyhow::anyhow!(
+            "built without a window: run `cargo run --release -p camera --features window -- preview`"
+        )),
+        _ => run::run(&args),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -1,105 +1,211 @@
-//! The main job: capture, look, show, report.
+//! The job: capture, filter, hand to the outputs, report.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use dmaframe::report::PathReport;
+use dmaframe::report::{Hop, PathReport};
+use dmaframe::{Fourcc, Frame};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Args;
 use crate::gpu::Filtering;
 use crate::meter::Meter;
+use crate::outputs::{self, Opening, Output};
 use crate::picture;
 use crate::source::{Source, megapixels};
 use crate::stream::Stream;
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut notes = Vec::new();
-    let mut source = Source::open(args, &mut notes)?;
-    let path = PathReport::new();
-    path.add(source.hop());
-    let meter_hop = path.hop("meter(CPU view)");
-    let mut filtering = match &args.filter {
-        Some(name) => Filtering::open(name, &path, &mut notes)?,
-        None => None,
-    };
-    let mut stream = match &args.stream {
-        Some(file) => Some(Stream::create(file, args.fps)?),
-        None => None,
-    };
-    for note in &notes {
-        println!("note: {note}");
+/// A camera and everything that happens to its pictures.
+pub(crate) struct Job {
+    args: Args,
+    pub(crate) source: Source,
+    pub(crate) path: PathReport,
+    filtering: Option<Filtering>,
+    outputs: Vec<Box<dyn Output>>,
+    meter: Option<(Meter, Arc<Hop>)>,
+    stop: Arc<AtomicBool>,
+    progress: ProgressBar,
+    first: Option<Instant>,
+    done: u64,
+    /// The newest picture of the camera's own, where it is wanted raw.
+    raw: Option<Frame>,
+}
+
+impl Job {
+    pub(crate) fn open(args: &Args) -> Result<Self> {
+        let mut notes = Vec::new();
+        let source = Source::open(args, &mut notes)?;
+        let path = PathReport::new();
+        path.add(source.hop());
+        let meter = args
+            .looks()
+            .then(|| (Meter::default(), path.hop("meter(CPU view)")));
+        // Pictures that nobody encodes keep their colours; memory for other processes is the GPU's to write.
+        let fourcc = match args.photo() {
+            Some(_) => Fourcc::ABGR8888,
+            None => Fourcc::NV12,
+        };
+        let filtering = match args.filter.is_some() || args.virtual_camera().is_some() {
+            true => Filtering::open(args.filter.as_deref(), fourcc, &path, &mut notes)?,
+            false => None,
+        };
+        for note in &notes {
+            println!("note: {note}");
+        }
+        println!("source: {}", source.describe());
+        let progress = match args.frames() {
+            Some(frames) => ProgressBar::new(frames).with_style(ProgressStyle::with_template(
+                "{bar:30} {pos}/{len} frames  {msg}",
+            )?),
+            None => ProgressBar::no_length().with_style(ProgressStyle::with_template(
+                "{spinner} {pos} frames  {msg}  (Ctrl-C ends)",
+            )?),
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // The second one is for who cannot wait for the files' ends.
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
+        Ok(Self {
+            args: args.clone(),
+            source,
+            path,
+            filtering,
+            outputs: Vec::new(),
+            meter,
+            stop,
+            progress,
+            first: None,
+            done: 0,
+            raw: None,
+        })
     }
-    println!("source: {}", source.describe());
 
-    let mut meter = Meter::default();
-
-    let progress = ProgressBar::new(args.frames);
-    progress.set_style(ProgressStyle::with_template(
-        "{bar:30} {pos}/{len} frames  {msg}",
-    )?);
-    let mut first = None;
-    let mut last = None;
-    for _ in 0..args.frames {
-        let frame = source.next()?;
+    /// The next picture, which the outputs have too. `None` at the end: of the time, of the frames, or by Ctrl-C.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>> {
+        let elapsed = self.first.map_or(Duration::ZERO, |first| first.elapsed());
+        let over = self
+            .args
+            .seconds
+            .is_some_and(|seconds| elapsed >= Duration::from_secs(seconds));
+        let all = self.args.frames().is_some_and(|frames| self.done >= frames);
+        if over || all || self.stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let frame = self.source.next()?;
         // The clock starts with the first picture: a camera's start-up is not its frame rate.
-        let start = *first.get_or_insert_with(Instant::now);
-        meter.look(&frame, &meter_hop).context("looking at the frame")?;
-        let frame = match &mut filtering {
+        let start = *self.first.get_or_insert_with(Instant::now);
+        let mut brightness = String::new();
+        if let Some((meter, hop)) = &mut self.meter {
+            meter.look(&frame, hop).context("looking at the frame")?;
+            brightness = format!(", brightness {}", meter.brightness());
+        }
+        if self.args.raw().is_some() {
+            self.raw = Some(frame.clone());
+        }
+        let progress = &self.progress;
+        let frame = match &mut self.filtering {
             Some(filtering) => filtering.run(&frame, |line| progress.suspend(|| println!("note: {line}")))?,
             None => frame,
         };
-        if let Some(stream) = &mut stream {
-            if last.is_none() {
-                path.add(stream.hop());
-            }
-            stream.write(&frame).context("writing the stream")?;
+        if self.done == 0 {
+            self.open_outputs(&frame)?;
         }
-        // Kept until the next one is there, so that the last one is at hand: one buffer held.
-        last = Some(frame);
-        progress.inc(1);
-        let fps = (progress.position() - 1) as f64 / start.elapsed().as_secs_f64().max(1e-9);
-        progress.set_message(format!("{fps:.1} fps, brightness {}", meter.brightness()));
-    }
-    let elapsed = first.map_or(0.0, |start| start.elapsed().as_secs_f64());
-    progress.finish();
-    if let Some(stream) = stream {
-        stream.finish()?;
+        for index in (0..self.outputs.len()).rev() {
+            let Err(error) = self.outputs[index].take(&frame) else {
+                continue;
+            };
+            let output = self.outputs.remove(index);
+            // The others go on.
+            if self.outputs.is_empty() {
+                return Err(error);
+            }
+            self.progress
+                .suspend(|| println!("note: {} ended: {error:#}", output.hop().counts().name));
+        }
+        self.done += 1;
+        self.progress.inc(1);
+        let fps = (self.done - 1) as f64 / start.elapsed().as_secs_f64().max(1e-9);
+        self.progress.set_message(format!("{fps:.1} fps{brightness}"));
+        Ok(Some(frame))
     }
 
-    let frame = last.context("no frame was asked for")?;
-    let size = frame.layout().size();
-    println!(
-        "frame: {} {size} ({:.1} MP) {}",
-        frame.fourcc(),
-        megapixels(size),
-        frame.modifier()
-    );
-    if frame.as_dmabuf().is_none() {
-        println!(
-            "note: this frame is CPU memory, which a GPU or encoder could only copy; the notes above say why"
-        );
+    fn open_outputs(&mut self, first: &Frame) -> Result<()> {
+        let (record, camera) = (self.args.record(), self.args.virtual_camera());
+        let opening = Opening {
+            first,
+            buffers: self.filtering.as_ref().map_or_else(Vec::new, Filtering::buffers),
+            fps: self.args.fps,
+            shared: camera.is_some() || self.args.previews(),
+        };
+        let mut notes = Vec::new();
+        if let Some(file) = &self.args.stream {
+            self.outputs.push(Box::new(Stream::create(file, self.args.fps)?));
+        }
+        if let Some(file) = record {
+            self.outputs.push(outputs::record(file, &opening, &mut notes)?);
+        }
+        if let Some(name) = camera {
+            self.outputs.push(outputs::virtual_camera(name, &opening)?);
+        }
+        for output in &self.outputs {
+            self.path.add(output.hop());
+        }
+        let lines = notes.iter().map(|note| format!("note: {note}\n"));
+        self.progress.suspend(|| print!("{}", lines.collect::<String>()));
+        Ok(())
     }
-    let converted = picture::write_png(&frame, &args.out)?;
-    drop(frame);
 
-    let fps = (args.frames - 1) as f64 / elapsed.max(1e-9);
-    println!(
-        "{} frames in {elapsed:.2} s: {fps:.1} fps, {} dropped",
-        args.frames,
-        source.lost()
-    );
-    println!();
-    for hop in path.counts() {
-        println!("  {hop}");
+    /// Ends the outputs and says what every hop cost.
+    pub(crate) fn finish(self) -> Result<()> {
+        let elapsed = self.first.map_or(0.0, |first| first.elapsed().as_secs_f64());
+        self.progress.finish();
+        let mut failed = None;
+        for output in self.outputs {
+            match output.finish() {
+                Ok(line) => println!("{line}"),
+                Err(error) => failed = Some(error),
+            }
+        }
+        let fps = self.done.saturating_sub(1) as f64 / elapsed.max(1e-9);
+        let (done, lost) = (self.done, self.source.lost());
+        println!("{done} frames in {elapsed:.2} s: {fps:.1} fps, {lost} dropped\n");
+        for hop in self.path.counts() {
+            println!("  {hop}");
+        }
+        println!("{}", self.path);
+        for reason in self.filtering.iter().flat_map(Filtering::reasons) {
+            println!("note: {reason}");
+        }
+        if let (Some(file), Some(frame)) = (self.args.raw(), &self.raw) {
+            let bytes = picture::write_raw(frame, file)?;
+            println!("raw: {} ({bytes} bytes as the camera gave them)", file.display());
+        }
+        failed.map_or(Ok(()), Err)
     }
-    println!("{path}");
-    for reason in filtering.iter().flat_map(Filtering::reasons) {
-        println!("note: {reason}");
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut job = Job::open(args)?;
+    // Kept until the next one is there, so that the last one is at hand: one buffer held.
+    let mut last = None;
+    while let Some(frame) = job.next()? {
+        last = args.picture().map(|_| frame);
     }
-    println!(
-        "picture: {} ({converted} bytes converted once, for the PNG)",
-        args.out.display()
-    );
-    Ok(())
+    if let (Some(frame), Some(file)) = (last, args.picture()) {
+        let size = frame.layout().size();
+        let (fourcc, modifier) = (frame.fourcc(), frame.modifier());
+        println!("frame: {fourcc} {size} ({:.1} MP) {modifier}", megapixels(size));
+        if frame.as_dmabuf().is_none() {
+            println!(
+                "note: this frame is CPU memory, which a GPU or encoder could only copy; the notes say why"
+            );
+        }
+        let converted = picture::write(&frame, file)?;
+        println!("picture: {} ({converted} bytes converted once)", file.display());
+    }
+    job.finish()
 }

@@ -1,0 +1,41 @@
+//! `camera preview`: what the camera sees, in a window.
+
+use anyhow::{Context, Result};
+use dmaframe::{Orientation, Rotation};
+
+use crate::args;
+use crate::run::Job;
+use crate::window::{Preview, show};
+
+pub(crate) fn run(args: &args::Args, how: &args::Preview) -> Result<()> {
+    let rotation = Rotation::from_degrees(how.rotate)
+        .with_context(|| format!("--rotate {}: only quarter turns, for example 90", how.rotate))?;
+    let mut job = Job::open(args)?;
+    let preview = Preview {
+        name: job.source.describe(),
+        size: args.size,
+        path: job.path.clone(),
+        turned: Orientation {
+            rotation,
+            mirror: how.mirror,
+        },
+        info: !how.no_info,
+        frames: args.frames(),
+    };
+    let (counts, job) = show(preview, move |slot| {
+        while let Some(frame) = job.next()? {
+            if !slot.put(frame) {
+                break;
+            }
+        }
+        Ok(job)
+    })?;
+    println!(
+        "shown {}, replaced before shown {}, refreshes missed by us {}",
+        counts.shown, counts.replaced, counts.missed
+    );
+    for reason in counts.reasons {
+        println!("note: {reason}");
+    }
+    job.finish()
+}
