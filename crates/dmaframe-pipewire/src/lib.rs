@@ -7,6 +7,8 @@ mod camera;
 mod capture;
 #[cfg(feature = "link")]
 mod error;
+#[cfg(feature = "link")]
+mod nodes;
 pub mod pod;
 #[cfg(feature = "link")]
 mod sys;
@@ -21,3 +23,5 @@ pub use camera::{CameraBuilder, CameraEvent, CameraStats, Pushed, VirtualCamera}
 pub use capture::{CaptureBuilder, CaptureStream, Damage, Event, Stats, Target};
 #[cfg(feature = "link")]
 pub use error::{Error, Rejected};
+#[cfg(feature = "link")]
+pub use nodes::{Node, video_sources};
