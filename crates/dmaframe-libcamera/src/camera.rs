@@ -5,6 +5,7 @@ use libcamera::control::{Control, ControlInfoMap};
 use libcamera::properties;
 
 use crate::error::{Error, errno_of};
+use crate::format::{OfferedFormat, PixelFormat, Role};
 use crate::sys::{Active, ManagerRef};
 
 /// libcamera, started. One camera manager serves the whole process: further handles, cameras and captures share it, and
@@ -114,6 +115,30 @@ impl Camera {
     #[must_use]
     pub fn has_control<C: Control>(&self) -> bool {
         self.active.controls().find(C::ID).is_ok()
+    }
+
+    /// The formats and sizes it offers for `role`, in libcamera's order; none where it has no stream for it.
+    #[must_use]
+    pub fn formats(&self, role: Role) -> Vec<OfferedFormat> {
+        let Some(config) = self.active.generate_configuration(&[role.into()]) else {
+            return Vec::new();
+        };
+        let Some(stream) = config.get(0) else {
+            return Vec::new();
+        };
+        let formats = stream.formats();
+        let pixel_formats = formats.pixel_formats();
+        pixel_formats
+            .into_iter()
+            .map(|format| OfferedFormat {
+                format: PixelFormat::from_libcamera(format),
+                sizes: formats
+                    .sizes(format)
+                    .into_iter()
+                    .map(|size| dmaframe_core::Size::new(size.width, size.height))
+                    .collect(),
+            })
+            .collect()
     }
 
     /// A property, as its model or its sensor's size; `None` when the camera does not say.

@@ -212,6 +212,16 @@ impl StreamRequest {
     }
 }
 
+/// A format that a camera offers for a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OfferedFormat {
+    /// The pixel format.
+    pub format: PixelFormat,
+    /// The sizes, smallest first; of a range of sizes those that libcamera names. Empty where it names none.
+    pub sizes: Vec<Size>,
+}
+
 /// A configured stream, as libcamera has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

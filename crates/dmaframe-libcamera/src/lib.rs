@@ -13,7 +13,7 @@ mod sys;
 pub use camera::{Camera, Cameras, Listed};
 pub use capture::{Capture, CaptureBuilder, Captured, Completed, Configured, ReleaseFences, Stats};
 pub use error::Error;
-pub use format::{PixelFormat, Role, StreamFormat, StreamRequest};
+pub use format::{OfferedFormat, PixelFormat, Role, StreamFormat, StreamRequest};
 pub use metadata::{AeState, AfState, AwbState, CameraMetadata, OtherControl};
 
 /// The binding whose controls and properties stand in this crate's interface.

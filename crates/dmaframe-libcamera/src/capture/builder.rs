@@ -244,6 +244,23 @@ impl Configured {
         self
     }
 
+    /// Asks for so many frames a second (`FrameDurationLimits`); a camera that cannot be asked runs as it does.
+    pub fn fps(self, frames: u32) -> Self {
+        use libcamera::control::ControlEntry;
+        use libcamera::controls::FrameDurationLimits;
+        if !self.camera.has_control::<FrameDurationLimits>() {
+            return self;
+        }
+        let micros = i64::from(1_000_000 / frames.max(1));
+        let mut this = self;
+        this.controls.retain(|(id, _)| *id != FrameDurationLimits::ID);
+        this.controls.push((
+            FrameDurationLimits::ID,
+            FrameDurationLimits([micros, micros]).into(),
+        ));
+        this
+    }
+
     /// Sets a control from the first picture on.
     ///
     /// # Errors
