@@ -21,6 +21,8 @@ pub use dmaframe_wgpu as wgpu;
 
 #[cfg(feature = "doctor")]
 pub mod doctor;
+#[cfg(feature = "source")]
+pub mod source;
 
 /// The snippets of `docs/porting.md`, compiled and run.
 #[cfg(all(
