@@ -1,11 +1,14 @@
 //! What can go wrong.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use dmaframe_core::negotiate::NoCommonFormat;
-use dmaframe_core::{Fourcc, Modifier};
+use dmaframe_core::{Fourcc, Modifier, Size};
 
 use crate::describe::DescribeError;
+use crate::recorder::PassedOver;
 
 /// What a pipeline failed over, as far as it can be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +136,36 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// A file name that does not say what the file is to be.
+    #[error("{}: the extension says which file to write: {known}", .file.display())]
+    Container {
+        /// The file.
+        file: PathBuf,
+        /// The extensions there are.
+        known: String,
+    },
+    /// No encoder for a file.
+    #[error("no encoder for .{extension} files: {}", attempts(.tried))]
+    NoEncoder {
+        /// The file's extension.
+        extension: &'static str,
+        /// Each with its reason.
+        tried: Vec<PassedOver>,
+    },
+    /// A recording's pictures cannot change.
+    #[error("the pictures became {} {}, the recording's are {} {}", .now.0, .now.1, .was.0, .was.1)]
+    PictureChanged {
+        /// Format and size of the recording.
+        was: (Fourcc, Size),
+        /// Those of the frame.
+        now: (Fourcc, Size),
+    },
+    /// The end of a file was not written before the deadline.
+    #[error("the file was not finished after {waited:?}")]
+    Unfinished {
+        /// For how long.
+        waited: Duration,
+    },
     /// A fence that GStreamer would not wait for was still pending at the deadline.
     #[error(
         "the frame's acquire fence was pending at the deadline; GStreamer has no explicit fences to pass it on"
@@ -144,4 +177,12 @@ impl From<Box<NoCommonFormat>> for Error {
     fn from(why: Box<NoCommonFormat>) -> Self {
         Self::Negotiation(why)
     }
+}
+
+fn attempts(list: &[PassedOver]) -> String {
+    if list.is_empty() {
+        return "none of that name".to_owned();
+    }
+    let texts: Vec<_> = list.iter().map(ToString::to_string).collect();
+    texts.join("; ")
 }

@@ -218,15 +218,7 @@ fn top(element: &gst::Element) -> gst::Element {
 fn hear(signals: &Signals, element: &gst::Element, message: &gst::MessageRef) {
     match message.view() {
         gst::MessageView::Error(error) => {
-            let from = message
-                .src()
-                .map_or_else(|| "a pipeline".into(), |from| from.path_string());
-            let failure = PipelineError {
-                element: from.to_string(),
-                fault: fault(&error.error(), error.debug().as_deref()),
-                message: error.error().message().to_owned(),
-                debug: error.debug().map(|debug| debug.to_string()),
-            };
+            let failure = failure(message, error);
             signals.change(|state| {
                 // The first is the cause. One from before a stop has had its time.
                 if state.failure.is_none() || state.stopped {
@@ -248,6 +240,19 @@ fn hear(signals: &Signals, element: &gst::Element, message: &gst::MessageRef) {
             }
         }
         _ => {}
+    }
+}
+
+/// What an error message says.
+pub(crate) fn failure(message: &gst::MessageRef, error: &gst::message::Error) -> PipelineError {
+    let from = message
+        .src()
+        .map_or_else(|| "a pipeline".into(), |from| from.path_string());
+    PipelineError {
+        element: from.to_string(),
+        fault: fault(&error.error(), error.debug().as_deref()),
+        message: error.error().message().to_owned(),
+        debug: error.debug().map(|debug| debug.to_string()),
     }
 }
 
