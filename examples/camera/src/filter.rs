@@ -1,13 +1,11 @@
-//! Filters: built in, or a WGSL file that may change while it runs. `filters/contract.wgsl` is what they are written
-//! against.
+//! Filters: built in, or a WGSL file that may change while it runs. `dmaframe_wgpu::EFFECT_CONTRACT` is what they are
+//! written against.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, anyhow, bail};
-use dmaframe_wgpu::v30::wgpu;
-
-use crate::gpu::now;
+use anyhow::{Context, Result, bail};
+use dmaframe_wgpu::v30::{Effect, Gpu, wgpu};
 
 /// The ones built in.
 pub(crate) const BUILT_IN: [(&str, &str); 9] = [
@@ -22,59 +20,45 @@ pub(crate) const BUILT_IN: [(&str, &str); 9] = [
     ("mirror", include_str!("filters/mirror.wgsl")),
 ];
 
-const CONTRACT: &str = include_str!("filters/contract.wgsl");
-
-/// A filter that compiled, and where it came from.
-pub(crate) struct Filter {
-    pub(crate) name: String,
-    pub(crate) pipeline: wgpu::RenderPipeline,
-    file: Option<(PathBuf, SystemTime)>,
+/// The file that a filter came from.
+pub(crate) struct File {
+    path: PathBuf,
+    seen: SystemTime,
 }
 
-impl Filter {
-    /// A built-in one, or the path of a file.
-    pub(crate) fn new(device: &wgpu::Device, layout: &wgpu::PipelineLayout, name: &str) -> Result<Self> {
-        if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
-            return Ok(Self {
-                name: name.into(),
-                pipeline: compile(device, layout, name, text)?,
-                file: None,
-            });
-        }
-        let path = PathBuf::from(name);
-        if path.extension().is_none_or(|extension| extension != "wgsl") {
-            let known: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-            bail!(
-                "no filter '{name}': there are {}, or the path of a .wgsl file",
-                known.join(", ")
-            );
-        }
-        let changed = changed(&path)?;
-        let text = std::fs::read_to_string(&path).with_context(|| name.to_owned())?;
-        Ok(Self {
-            name: path
-                .file_stem()
-                .map_or_else(|| name.into(), |stem| stem.to_string_lossy().into_owned()),
-            pipeline: compile(device, layout, name, &text)?,
-            file: Some((path, changed)),
-        })
+/// A built-in one, or the path of a file.
+pub(crate) fn open(gpu: &Gpu, name: &str) -> Result<(Effect, Option<File>)> {
+    let format = wgpu::TextureFormat::Rgba8Unorm;
+    if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+        return Ok((Effect::new(gpu, name, text, format)?, None));
     }
+    let path = PathBuf::from(name);
+    if path.extension().is_none_or(|extension| extension != "wgsl") {
+        let known: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        bail!(
+            "no filter '{name}': there are {}, or the path of a .wgsl file",
+            known.join(", ")
+        );
+    }
+    let seen = changed(&path)?;
+    let text = std::fs::read_to_string(&path).with_context(|| name.to_owned())?;
+    let effect = Effect::new(gpu, name, &text, format)?;
+    Ok((effect, Some(File { path, seen })))
+}
 
-    /// Takes the file's new text, if it has one. After an error the last good one stays.
-    pub(crate) fn reload(&mut self, device: &wgpu::Device, layout: &wgpu::PipelineLayout) -> Result<bool> {
-        let Some((path, seen)) = &mut self.file else {
-            return Ok(false);
-        };
+impl File {
+    /// Gives the effect the file's new text, if it has one. After an error the last good one stays.
+    pub(crate) fn reload(&mut self, effect: &mut Effect) -> Result<bool> {
         // Editors that replace the file leave none for a moment.
-        let Ok(found) = changed(path) else {
+        let Ok(found) = changed(&self.path) else {
             return Ok(false);
         };
-        if found == *seen {
+        if found == self.seen {
             return Ok(false);
         }
-        *seen = found;
-        let text = std::fs::read_to_string(&*path)?;
-        self.pipeline = compile(device, layout, &path.display().to_string(), &text)?;
+        self.seen = found;
+        let text = std::fs::read_to_string(&self.path)?;
+        effect.replace(&self.path.display().to_string(), &text)?;
         Ok(true)
     }
 }
@@ -82,60 +66,4 @@ impl Filter {
 fn changed(path: &PathBuf) -> Result<SystemTime> {
     let found = std::fs::metadata(path).and_then(|meta| meta.modified());
     found.with_context(|| path.display().to_string())
-}
-
-/// Errors name the file and its line.
-fn compile(
-    device: &wgpu::Device,
-    layout: &wgpu::PipelineLayout,
-    name: &str,
-    text: &str,
-) -> Result<wgpu::RenderPipeline> {
-    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(name),
-        source: wgpu::ShaderSource::Wgsl(format!("{text}\n{CONTRACT}").into()),
-    });
-    let error = now(scope.pop());
-    if let Some(error) = error {
-        let messages = now(module.get_compilation_info()).messages;
-        let line = messages
-            .iter()
-            .find_map(|message| Some(message.location?.line_number));
-        let text_lines = text.lines().count() as u32;
-        return Err(match line {
-            // What is missing in the filter shows in what calls it.
-            Some(line) if line > text_lines => {
-                anyhow!("{name}: is there a `fn effect(uv: vec2f) -> vec4f`? {error}")
-            }
-            Some(line) => anyhow!("{name}:{line}: {error}"),
-            None => anyhow!("{name}: {error}"),
-        });
-    }
-    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let pipeline = device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
-        label: Some(name),
-        layout: Some(layout),
-        vertex: wgpu::VertexState {
-            module: &module,
-            entry_point: Some("frame_corner"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            buffers: &[],
-        },
-        primitive: wgpu::PrimitiveState::default(),
-        depth_stencil: None,
-        multisample: wgpu::MultisampleState::default(),
-        fragment: Some(wgpu::FragmentState {
-            module: &module,
-            entry_point: Some("frame_pixel"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            targets: &[Some(wgpu::TextureFormat::Rgba8Unorm.into())],
-        }),
-        multiview_mask: None,
-        cache: None,
-    });
-    match now(scope.pop()) {
-        None => Ok(pipeline),
-        Some(error) => Err(anyhow!("{name}: {error}")),
-    }
 }

@@ -87,7 +87,7 @@ fn vivid_is_filtered_with_0_cpu_bytes_and_the_same_by_every_route() {
     let (plain, _) = run(&[], &[]);
     let (best, report) = run(&["--filter", "none"], &[]);
     assert!(
-        report.contains("wgpu:buffer -> filter(none) -> export NV12 (exported dma-buf)"),
+        report.contains("wgpu:buffer -> effect(none) -> export NV12 (exported dma-buf)"),
         "{report}"
     );
     assert!(report.contains("CPU bytes/frame: 0\n"), "{report}");
