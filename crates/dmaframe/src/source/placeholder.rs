@@ -10,8 +10,8 @@ use super::{glyphs, synthetic};
 
 /// Marks a picture that no camera took, in its [`extensions`](dmaframe_core::FrameMeta::extensions).
 ///
-/// A still NV12 picture that says "NO CAMERA", of the size of the last real one and at the rate asked for, in a pool's
-/// memory: so that a virtual camera or a recording goes on while somebody looks for the plug. It has a time, by the clock
+/// A still picture that says "NO CAMERA", in the format and size of the last real one (NV12 where nothing here writes that
+/// format) and at the rate asked for, in a pool's memory: so that a virtual camera or a recording goes on while somebody looks for the plug. It has a time, by the clock
 /// of the last real picture, and no sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placeholder;
@@ -20,7 +20,9 @@ pub struct Placeholder;
 #[derive(Debug)]
 pub(super) struct Still {
     wanted: bool,
+    fourcc: Fourcc,
     size: Size,
+    color: ColorInfo,
     clock: Clock,
     period: Duration,
     due: Option<Instant>,
@@ -31,7 +33,9 @@ impl Still {
     pub(super) fn new(wish: &Wish) -> Self {
         Self {
             wanted: wish.placeholder,
+            fourcc: Fourcc::NV12,
             size: wish.size,
+            color: ColorInfo::BT709,
             clock: Clock::Monotonic,
             period: synthetic::period(wish),
             due: None,
@@ -49,6 +53,10 @@ impl Still {
             .visible
             .map(|rect| Size::new(rect.width, rect.height));
         self.size = visible.unwrap_or(frame.layout().size());
+        (self.fourcc, self.color) = match pixel(frame.fourcc(), 0) {
+            Some(_) => (frame.fourcc(), frame.meta().color),
+            None => (Fourcc::NV12, ColorInfo::BT709),
+        };
         if let Some(time) = frame.meta().timestamp {
             self.clock = time.clock;
         }
@@ -72,11 +80,11 @@ impl Still {
     }
 
     fn frame(&mut self) -> Option<Frame> {
-        let request = || Request::new(Fourcc::NV12, self.size);
+        let request = || Request::new(self.fourcc, self.size);
         let outdated = self
             .pool
             .as_ref()
-            .is_some_and(|pool| pool.layout().size() != self.size);
+            .is_some_and(|pool| (pool.layout().fourcc(), pool.layout().size()) != (self.fourcc, self.size));
         if outdated {
             self.pool = None;
         }
@@ -92,7 +100,7 @@ impl Still {
         let mut frame = pool.try_acquire().ok()?;
         let mut meta = FrameMeta::default();
         meta.timestamp = Some(Timestamp::now(self.clock));
-        meta.color = ColorInfo::BT709;
+        meta.color = self.color;
         meta.extensions.insert(Placeholder);
         *frame.meta_mut().ok()? = meta;
         // Anew each time: who had the slot last may have drawn on it.
@@ -101,32 +109,111 @@ impl Still {
     }
 }
 
+/// A pixel of this grey in a format's first plane; the others are without colour. `None` for formats that nothing here can
+/// write, for which NV12 is shown.
+fn pixel(fourcc: Fourcc, grey: u8) -> Option<Vec<u8>> {
+    Some(match fourcc {
+        Fourcc::NV12 | Fourcc::NV21 | Fourcc::NV16 | Fourcc::NV61 | Fourcc::NV24 | Fourcc::NV42 => vec![grey],
+        Fourcc::YUV420 | Fourcc::YVU420 | Fourcc::YUV422 | Fourcc::YUV444 | Fourcc::R8 => vec![grey],
+        Fourcc::YUYV | Fourcc::YVYU => vec![grey, 128],
+        Fourcc::UYVY | Fourcc::VYUY => vec![128, grey],
+        Fourcc::RGB888 | Fourcc::BGR888 => vec![grey; 3],
+        Fourcc::XRGB8888 | Fourcc::XBGR8888 | Fourcc::ARGB8888 | Fourcc::ABGR8888 => {
+            vec![grey, grey, grey, 255]
+        }
+        _ => return None,
+    })
+}
+
 /// Light letters in the middle of a dark grey picture.
 fn draw(view: &mut WriteView<'_>, size: Size) -> Result<(), dmaframe_core::Error> {
+    let fourcc = view.layout().fourcc();
+    let (Some(dark), Some(light)) = (pixel(fourcc, 40), pixel(fourcc, 180)) else {
+        return Ok(());
+    };
     // A margin of three columns on each side.
     let scale = (size.width / (glyphs::COLUMNS + 6)).max(1);
     let (left, top) = (
         size.width.saturating_sub(glyphs::COLUMNS * scale) / 2,
         size.height.saturating_sub(glyphs::ROWS * scale) / 2,
     );
-    let line = |row: u32| -> Vec<u8> {
-        let column = |x: u32| x.checked_sub(left).map(|x| x / scale);
-        (0..size.width)
-            .map(|x| match column(x) {
-                Some(column) if glyphs::covers(column, row) => 180,
-                _ => 40,
-            })
+    // Rows of formats whose pixels come in pairs are a pair longer than an odd width.
+    let wide = u32::try_from(view.layout().row_bytes(0) / dark.len()).unwrap_or(size.width);
+    let line = |row: Option<u32>| -> Vec<u8> {
+        let lit = |x: u32| {
+            let column = x.checked_sub(left).map(|x| x / scale);
+            row.zip(column)
+                .is_some_and(|(row, column)| glyphs::covers(column, row))
+        };
+        (0..wide)
+            .flat_map(|x| if lit(x) { &light } else { &dark })
+            .copied()
             .collect()
     };
-    let lines: Vec<_> = (0..glyphs::ROWS).map(line).collect();
-    let blank = vec![40; size.width as usize];
+    let lines: Vec<_> = (0..glyphs::ROWS).map(|row| line(Some(row))).collect();
+    let blank = line(None);
     for y in 0..view.layout().rows(0) {
         let row = y.checked_sub(top).and_then(|y| lines.get((y / scale) as usize));
         view.write_row(0, y, row.unwrap_or(&blank))?;
     }
-    let grey = vec![128; view.layout().row_bytes(1)];
-    for y in 0..view.layout().rows(1) {
-        view.write_row(1, y, &grey)?;
+    for plane in 1..view.layout().planes().len() {
+        let grey = vec![128; view.layout().row_bytes(plane)];
+        for y in 0..view.layout().rows(plane) {
+            view.write_row(plane, y, &grey)?;
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dmaframe_core::convert::{Assume, Converter};
+    use dmaframe_core::{FrameMeta, Layout};
+
+    #[test]
+    fn it_is_in_the_cameras_own_format_wherever_that_can_be_written() {
+        let mut pictures = Vec::new();
+        for fourcc in [
+            Fourcc::NV12,
+            Fourcc::YUYV,
+            Fourcc::UYVY,
+            Fourcc::YUV422,
+            Fourcc::XRGB8888,
+            Fourcc::R8,
+        ] {
+            let layout = Layout::tight(fourcc, Size::new(121, 31)).unwrap();
+            let bytes = vec![0; usize::try_from(layout.object_len(0)).unwrap()];
+            let real = Frame::from_bytes(bytes, &layout, FrameMeta::default()).unwrap();
+            let mut still = Still::new(&Wish::default().placeholder(true));
+            still.like(&real);
+            let frame = still.next(Duration::from_secs(1)).unwrap();
+            assert_eq!(
+                (frame.fourcc(), frame.layout().size()),
+                (fourcc, Size::new(121, 31))
+            );
+            assert!(frame.meta().extensions.get::<Placeholder>().is_some());
+            let (rgba, _) = Converter::new(Assume::Auto)
+                .rgba_image(&frame, Duration::from_secs(1))
+                .unwrap();
+            let lit: Vec<bool> = rgba.chunks(4).map(|pixel| pixel[0] > 100).collect();
+            assert!(
+                rgba.chunks(4)
+                    .all(|p| p[0].abs_diff(p[1]) < 4 && p[1].abs_diff(p[2]) < 4 && p[3] == 255)
+            );
+            pictures.push(lit);
+        }
+        assert!(pictures[0].iter().filter(|lit| **lit).count() > 100);
+        assert!(
+            pictures.iter().all(|lit| *lit == pictures[0]),
+            "the same letters in each"
+        );
+
+        let layout = Layout::tight(Fourcc::P010, Size::new(64, 32)).unwrap();
+        let bytes = vec![0; usize::try_from(layout.object_len(0)).unwrap()];
+        let real = Frame::from_bytes(bytes, &layout, FrameMeta::default()).unwrap();
+        let mut still = Still::new(&Wish::default().placeholder(true));
+        still.like(&real);
+        assert_eq!(still.next(Duration::from_secs(1)).unwrap().fourcc(), Fourcc::NV12);
+    }
 }
