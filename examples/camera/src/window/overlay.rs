@@ -22,6 +22,8 @@ pub(super) struct Info {
 pub(super) struct Overlay {
     context: egui::Context,
     renderer: egui_wgpu::Renderer,
+    /// No longer wanted, once what was painted with them is submitted.
+    free: Vec<egui::TextureId>,
 }
 
 /// Text that is ready to be drawn.
@@ -36,6 +38,7 @@ impl Overlay {
         Self {
             context: egui::Context::default(),
             renderer: egui_wgpu::Renderer::new(device, format, RendererOptions::default()),
+            free: Vec::new(),
         }
     }
 
@@ -54,13 +57,17 @@ impl Overlay {
         };
         let viewport = input.viewports.entry(input.viewport_id).or_default();
         viewport.native_pixels_per_point = Some(scale);
-        let output = self.context.run_ui(input, |ui| write(ui.ctx(), info));
-        for (id, deltas) in &output.textures_delta.set {
+        let mut output = self.context.run_ui(input, |ui| write(ui.ctx(), info));
+        for id in self.free.drain(..) {
+            self.renderer.free_texture(&id);
+        }
+        for (id, deltas) in output.textures_delta.set.drain() {
             for delta in deltas {
                 self.renderer
-                    .update_texture(gpu.device(), gpu.queue(), *id, delta);
+                    .update_texture(gpu.device(), gpu.queue(), id, &delta);
             }
         }
+        self.free.extend(output.textures_delta.free.drain());
         let shapes = self.context.tessellate(output.shapes, output.pixels_per_point);
         let screen = ScreenDescriptor {
             size_in_pixels: size,
@@ -69,9 +76,6 @@ impl Overlay {
         let commands = self
             .renderer
             .update_buffers(gpu.device(), gpu.queue(), encoder, &shapes, &screen);
-        for id in &output.textures_delta.free {
-            self.renderer.free_texture(id);
-        }
         Painted {
             shapes,
             screen,
