@@ -57,6 +57,9 @@ pub enum Refusal {
         "the frame is in a dma-buf: pinning its CPU mapping is not portable, import it as buffer or image"
     )]
     IsDmabuf,
+    /// Bytes of this process's own, where a memfd is wanted.
+    #[error("the buffer is bytes of this process, not a memfd that others can see")]
+    NotMemfd,
     /// The driver needs more memory than the object has.
     #[error("object {object} has {found} bytes, the driver needs {needed}")]
     TooSmall {
@@ -180,8 +183,8 @@ pub enum Refusal {
         /// The driver's alignment in bytes.
         alignment: u64,
     },
-    /// The descriptor is open for reading only and the route writes.
-    #[error("object {object} is open for reading only")]
+    /// The route writes, and the descriptor is open for reading only, or the memfd sealed.
+    #[error("object {object} is open for reading only, or sealed against writing")]
     ReadOnly {
         /// The object.
         object: usize,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use ash::vk;
-use dmaframe_core::{Fence, SyncFile};
+use dmaframe_core::{DeviceClaim, Fence, SyncFile};
 
-use crate::error::{Error, Route};
+use crate::error::{Error, Refusal, Route};
 use crate::extensions::Extensions;
 use crate::gpu::Gpu;
-use crate::import::{BufferImport, ImageImport};
+use crate::import::{BufferImport, ImageImport, Use};
 use crate::queue::Queue;
 use crate::sys::commands::RawQueue;
 use crate::sys::context::{Context, Owner};
@@ -127,8 +127,8 @@ impl OwnedBuffer {
     /// Its contents are whatever the memory held: fill it before anybody reads it.
     ///
     /// # Errors
-    /// [`Refusal::Vk`](crate::Refusal::Vk), [`Refusal::NoMemoryType`](crate::Refusal::NoMemoryType).
-    pub fn device_local(gpu: &Gpu, size: u64, usage: vk::BufferUsageFlags) -> Result<Self, crate::Refusal> {
+    /// [`Refusal::Vk`], [`Refusal::NoMemoryType`].
+    pub fn device_local(gpu: &Gpu, size: u64, usage: vk::BufferUsageFlags) -> Result<Self, Refusal> {
         let none = vk::ExternalMemoryHandleTypeFlags::empty();
         let buffer = memory::Buffer::new(&gpu.0, size, usage, none)?;
         let needs = buffer.needs();
@@ -196,6 +196,24 @@ impl ImageImport {
             })
             .collect()
     }
+}
+
+/// [`BufferImport::pages_for_writing`] for a producer that keeps the claim while the device writes: CPU views of the
+/// buffer's frames stay slices, as nothing has been lent.
+///
+/// # Errors
+/// As [`BufferImport::pages_for_writing`].
+///
+/// # Safety
+/// Work that writes the import is submitted only while a claim of this buffer is held, and that claim is neither dropped
+/// nor made a frame before the work is done, whatever happens to the device's owner or to the thread that waits. (A
+/// frame whose acquire fence is the work's is not enough: whoever has the frame may replace the fence.)
+pub unsafe fn claimed_pages(
+    gpu: &Gpu,
+    claim: &DeviceClaim,
+    usage: vk::BufferUsageFlags,
+) -> Result<BufferImport, Refusal> {
+    BufferImport::of_memfds(gpu, claim.buffer(), usage, Use::WritesClaimed)
 }
 
 /// A semaphore that one submission waits for, with a fence in it.

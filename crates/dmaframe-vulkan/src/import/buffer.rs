@@ -8,6 +8,7 @@ use ash::vk;
 use dmaframe_core::{Access, Buffer as FrameBuffer, DeviceClaim, Frame, Layout};
 
 use super::barriers::{Barriers, of_buffer};
+use super::host::Use;
 use crate::error::{Refusal, Route};
 use crate::gpu::Gpu;
 use crate::sys::context::Context;
@@ -80,6 +81,24 @@ impl BufferImport {
     /// Why the route does not take the buffer.
     pub fn for_writing(gpu: &Gpu, claim: &DeviceClaim, usage: vk::BufferUsageFlags) -> Result<Self, Refusal> {
         Self::of_dmabuf(gpu, claim.buffer(), usage, Access::Write)
+    }
+
+    /// The pages of memfds that the device is about to write: for GPUs with no dma-bufs. The memory is a memfd as before,
+    /// which anybody can be given; the import keeps a mapping of it. CPU views of its frames copy rows out from here on,
+    /// as after [`Self::for_writing`]; a pool that keeps the claim while the device writes has
+    /// [`raw::claimed_pages`](crate::raw::claimed_pages), after which they do not.
+    ///
+    /// Pins the pages, which costs as much as a copy of them: make it once for each slot.
+    ///
+    /// # Errors
+    /// [`Refusal::ExtensionOff`] without `VK_EXT_external_memory_host`, [`Refusal::IsDmabuf`], [`Refusal::NotMemfd`] for a
+    /// process's own bytes, [`Refusal::ReadOnly`], [`Refusal::HostAlignment`], [`Refusal::TooSmall`].
+    pub fn pages_for_writing(
+        gpu: &Gpu,
+        claim: &DeviceClaim,
+        usage: vk::BufferUsageFlags,
+    ) -> Result<Self, Refusal> {
+        Self::of_memfds(gpu, claim.buffer(), usage, Use::Writes)
     }
 
     fn of_dmabuf(

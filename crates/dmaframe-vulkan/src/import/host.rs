@@ -1,4 +1,4 @@
-//! CPU frames as buffers, without a copy: the device is given a pointer to their pages.
+//! CPU frames as buffers, without a copy: the device is given a pointer to their pages, to read or to write.
 //!
 //! For GPUs that import no dma-buf. Never over a dma-buf's own mapping: pinning the pages of a device mapping is what
 //! real drivers refuse.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use ash::vk;
-use dmaframe_core::{Access, Deadline, Frame};
+use dmaframe_core::{Access, Buffer as FrameBuffer, Deadline, Frame};
 
 use super::buffer::{BufferImport, linear};
 use crate::error::Refusal;
@@ -17,65 +17,103 @@ use crate::sys::context::Context;
 use crate::sys::host::HostPages;
 use crate::sys::memory;
 
+/// What the device does with memfds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Reads,
+    /// It writes whenever work says so: CPU views copy rows out from here on.
+    Writes,
+    /// It writes while a claim keeps CPU views away: they stay as they are.
+    WritesClaimed,
+}
+
 impl BufferImport {
     /// The pages of a CPU frame.
     pub(crate) fn of_host(gpu: &Gpu, frame: &Frame, usage: vk::BufferUsageFlags) -> Result<Self, Refusal> {
-        let context = &gpu.0;
-        context.extensions.need(ash::ext::external_memory_host::NAME)?;
         let buffer = frame.buffer();
-        if buffer.is_dmabuf() {
-            return Err(Refusal::IsDmabuf);
+        if !buffer.objects().is_empty() {
+            return Self::of_memfds(gpu, buffer, usage, Use::Reads);
         }
-        linear(frame.layout())?;
-        let align = context.host_alignment.max(1);
-        let mut place = ArrayVec::<usize, 4>::new();
-        let pages = if buffer.objects().is_empty() {
-            place.push(0);
-            [bytes(frame, align)?].into_iter().collect()
-        } else {
-            memfds(context, frame, align, &mut place)?
-        };
-        Self::of_pages(gpu, pages, &place, frame.layout(), usage, Access::Read)
+        let align = alignment(gpu, buffer)?;
+        let pages = [bytes(frame, align)?].into_iter().collect();
+        Self::of_pages(gpu, pages, &[0], frame.layout(), usage, Access::Read)
     }
+
+    /// The pages of memfds.
+    pub(crate) fn of_memfds(
+        gpu: &Gpu,
+        buffer: &FrameBuffer,
+        usage: vk::BufferUsageFlags,
+        what: Use,
+    ) -> Result<Self, Refusal> {
+        let align = alignment(gpu, buffer)?;
+        if buffer.objects().is_empty() {
+            return Err(Refusal::NotMemfd);
+        }
+        let mut place = ArrayVec::<usize, 4>::new();
+        let pages = memfds(&gpu.0, buffer, align, what, &mut place)?;
+        let access = match what {
+            Use::Reads => Access::Read,
+            Use::Writes | Use::WritesClaimed => Access::Write,
+        };
+        let import = Self::of_pages(gpu, pages, &place, buffer.layout(), usage, access)?;
+        if what == Use::Writes {
+            for (index, object) in buffer.objects().iter().enumerate() {
+                let _ = object.lend(index)?;
+            }
+        }
+        Ok(import)
+    }
+}
+
+/// What addresses and lengths are multiples of, for memory that can be imported so at all.
+fn alignment(gpu: &Gpu, buffer: &FrameBuffer) -> Result<u64, Refusal> {
+    let context = &gpu.0;
+    context.extensions.need(ash::ext::external_memory_host::NAME)?;
+    if buffer.is_dmabuf() {
+        return Err(Refusal::IsDmabuf);
+    }
+    linear(buffer.layout())?;
+    Ok(context.host_alignment.max(1))
 }
 
 /// Fresh mappings of the distinct memfds, and which one each object is in.
 fn memfds(
     context: &Context,
-    frame: &Frame,
+    buffer: &FrameBuffer,
     align: u64,
+    what: Use,
     place: &mut ArrayVec<usize, 4>,
 ) -> Result<ArrayVec<HostPages, 4>, Refusal> {
     let (mut pages, mut seen) = (ArrayVec::<_, 4>::new(), ArrayVec::<_, 4>::new());
-    for (index, object) in frame.buffer().objects().iter().enumerate() {
+    for (index, object) in buffer.objects().iter().enumerate() {
         if let Some(same) = seen.iter().position(|id| *id == object.identity()) {
             place.push(same);
             continue;
         }
         // The last page is there to its end, so a length can be rounded up to whole pages, but not further.
         let len = object.size().next_multiple_of(rustix::param::page_size() as u64);
-        if len % align != 0 {
-            return Err(Refusal::HostAlignment {
-                what: "length",
-                value: len,
-                alignment: align,
-            });
-        }
-        let fd = memory::descriptor(context, object, index, Access::Read)?;
+        whole("length", len, align)?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
+        if what != Use::Reads && !object.is_writable() {
+            return Err(Refusal::ReadOnly { object: index });
+        }
+        // Nothing is written by mapping it, so nothing is lent yet.
+        let fd = memory::descriptor(context, object, index, Access::Read)?;
         let mapped = match HostPages::map(fd, len, object.is_writable()) {
             // Sealed against writing: what a peer that knows better sends.
-            Err(rustix::io::Errno::PERM) => HostPages::map(fd, len, false),
+            Err(rustix::io::Errno::PERM) if what == Use::Reads => HostPages::map(fd, len, false),
             other => other,
         };
-        let mapped = mapped.map_err(|errno| {
-            Refusal::Frame(dmaframe_core::Error::Os {
+        let mapped = mapped.map_err(|errno| match errno {
+            rustix::io::Errno::PERM if what != Use::Reads => Refusal::ReadOnly { object: index },
+            errno => Refusal::Frame(dmaframe_core::Error::Os {
                 call: "mmap",
                 object: "object",
                 errno,
-            })
+            }),
         })?;
-        aligned(mapped.start() as u64, align)?;
+        whole("address", mapped.start() as u64, align)?;
         place.push(pages.len());
         seen.push(object.identity());
         pages.push(mapped);
@@ -95,26 +133,36 @@ fn bytes(frame: &Frame, align: u64) -> Result<HostPages, Refusal> {
         first = first.min(at - offset);
         end = end.max(at + slice.len());
     }
-    aligned(first as u64, align)?;
     let len = end - first;
-    if len as u64 % align != 0 {
-        return Err(Refusal::HostAlignment {
-            what: "length",
-            value: len as u64,
-            alignment: align,
-        });
-    }
+    whole("address", first as u64, align)?;
+    whole("length", len as u64, align)?;
     let start = NonNull::new(first as *mut u8).ok_or(Refusal::NotDmabuf)?;
     Ok(HostPages::bytes(start, len, Arc::clone(frame.buffer())))
 }
 
-fn aligned(address: u64, align: u64) -> Result<(), Refusal> {
-    if address % align == 0 {
+/// `minImportedHostPointerAlignment`, which drivers need not check.
+fn whole(what: &'static str, value: u64, alignment: u64) -> Result<(), Refusal> {
+    if value % alignment == 0 {
         return Ok(());
     }
     Err(Refusal::HostAlignment {
-        what: "address",
-        value: address,
-        alignment: align,
+        what,
+        value,
+        alignment,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_cannot_pin_is_refused_by_number() {
+        assert_eq!(whole("length", 0x1_0000, 0x1_0000), Ok(()));
+        let refused = whole("length", 0x1000, 0x1_0000).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "length 0x1000 is not a multiple of minImportedHostPointerAlignment (65536)"
+        );
+    }
 }

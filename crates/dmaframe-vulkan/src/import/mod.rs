@@ -9,5 +9,6 @@ mod make_image;
 
 pub use barriers::Barriers;
 pub use buffer::{BufferImport, BufferPlane};
+pub(crate) use host::Use;
 pub use image::{ImageImport, PlaneImage};
 pub use importer::{Held, ImportOptions, Importer};
