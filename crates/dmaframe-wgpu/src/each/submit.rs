@@ -325,6 +325,18 @@ impl Gpu {
         self.tracker().hold(Mark::Callback(done), holds, None);
     }
 
+    /// Keeps things until everything submitted so far is done.
+    pub(super) fn hold_until_now_is_done<T: Any + Send>(&self, things: Vec<T>) {
+        if things.is_empty() {
+            return;
+        }
+        let holds = Holds {
+            keep: vec![Box::new(things)],
+            ..Holds::default()
+        };
+        self.tracker().hold(self.callback_mark(), holds, None);
+    }
+
     /// How many submissions hold frames or imports.
     #[must_use]
     pub fn outstanding(&self) -> usize {

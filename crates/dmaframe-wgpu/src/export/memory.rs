@@ -10,7 +10,8 @@ pub enum ExportMemory {
     Exported,
     /// Dma-bufs from elsewhere (an allocator, a display, an encoder) that the GPU writes.
     Imported,
-    /// CPU memory from elsewhere (memfd) that the GPU writes.
+    /// Memfds that the GPU copies its result into: no CPU touches a pixel. For GPUs that share no dma-bufs. Bytes between
+    /// rows and planes are overwritten too.
     HostPointer,
     /// CPU memory that the CPU copies into: the GPU's result is read back.
     Readback,
@@ -25,21 +26,24 @@ impl ExportMemory {
 }
 
 /// Their names where they are switched off.
-const NAMES: [(&str, ExportMemory); 4] = [
-    ("exported", ExportMemory::Exported),
-    ("imported", ExportMemory::Imported),
-    ("host", ExportMemory::HostPointer),
-    ("readback", ExportMemory::Readback),
+const NAMES: [(&str, &[ExportMemory]); 5] = [
+    ("dmabuf", &[ExportMemory::Exported, ExportMemory::Imported]),
+    ("exported", &[ExportMemory::Exported]),
+    ("imported", &[ExportMemory::Imported]),
+    ("host", &[ExportMemory::HostPointer]),
+    ("readback", &[ExportMemory::Readback]),
 ];
 
-/// Reads a list like `-exported,-imported`: what is to be left out.
+/// Reads a list like `-dmabuf,-host`: what is to be left out.
 pub(crate) fn left_out(text: &str) -> Option<Vec<ExportMemory>> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-    let find = |word: &str| {
+    let mut list = Vec::new();
+    for word in words {
         let name = word.strip_prefix('-')?;
-        NAMES.iter().find(|(n, _)| *n == name).map(|(_, memory)| *memory)
-    };
-    words.map(find).collect()
+        let (_, memory) = NAMES.iter().find(|(n, _)| *n == name)?;
+        list.extend_from_slice(memory);
+    }
+    Some(list)
 }
 
 impl fmt::Display for ExportMemory {
@@ -92,6 +96,8 @@ mod tests {
         assert_eq!(left_out(""), Some(vec![]));
         let both = vec![ExportMemory::Exported, ExportMemory::HostPointer];
         assert_eq!(left_out("-exported, -host"), Some(both));
+        let both = vec![ExportMemory::Exported, ExportMemory::Imported];
+        assert_eq!(left_out("-dmabuf"), Some(both));
         for wrong in ["exported", "-", "-exprted"] {
             assert_eq!(left_out(wrong), None, "{wrong}");
         }

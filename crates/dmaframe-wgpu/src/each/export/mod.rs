@@ -1,4 +1,5 @@
-//! What the GPU rendered, as frames: in dma-bufs where it can be, read back where it cannot, and it says which.
+//! What the GPU rendered, as frames: in dma-bufs where it can be, in memfds that the GPU copies into where it cannot, read
+//! back where that cannot be either, and it says which.
 
 mod slot;
 mod target;
@@ -111,8 +112,8 @@ impl ExportBuilder {
     }
 
     /// Memory from elsewhere, one linear buffer in one object for each slot: an allocator's, a display's, an encoder's.
-    /// Dma-bufs are written by the GPU; what it cannot write (memfds, dma-bufs that it refuses) is written by the CPU.
-    /// Without this the driver allocates.
+    /// Dma-bufs are written by the GPU, and memfds where it can be given pages (a device of `open_device`); what it cannot
+    /// write is written by the CPU. Without this the driver allocates, or memfds are made.
     pub fn buffers(mut self, buffers: impl IntoIterator<Item = Arc<Buffer>>) -> Self {
         self.buffers = Some(buffers.into_iter().collect());
         self
@@ -132,8 +133,8 @@ impl ExportBuilder {
         self
     }
 
-    /// Switches off what the environment variable `DMAFRAME_EXPORT` names, if it is set: `-exported,-imported` leaves
-    /// the slower ones. For finding out on a user's machine whether a kind of memory is what is wrong.
+    /// Switches off what the environment variable `DMAFRAME_EXPORT` names, if it is set: `-dmabuf` (or `-exported`,
+    /// `-imported`), `-host`, `-readback`, parted by commas. For finding out on a user's machine whether a kind of memory is what is wrong.
     ///
     /// # Errors
     /// [`Error::ExportNames`] when the variable's text is not such a list.
@@ -155,9 +156,7 @@ impl ExportBuilder {
         // Also what refuses sizes of 0.
         plan.layout()?;
         let makings = Makings {
-            device: self.gpu.device(),
-            queue: self.gpu.queue(),
-            vulkan: self.gpu.vulkan(),
+            gpu: &self.gpu,
             plan: &plan,
             fourcc: self.fourcc,
             size: self.size,
@@ -194,8 +193,16 @@ impl ExportBuilder {
         passed_over: &mut Vec<PassedOver>,
     ) -> Result<(ExportMemory, Vec<Slot>), Error> {
         let kinds: &[ExportMemory] = match self.buffers {
-            Some(_) => &[ExportMemory::Imported, ExportMemory::Readback],
-            None => &[ExportMemory::Exported, ExportMemory::Readback],
+            Some(_) => &[
+                ExportMemory::Imported,
+                ExportMemory::HostPointer,
+                ExportMemory::Readback,
+            ],
+            None => &[
+                ExportMemory::Exported,
+                ExportMemory::HostPointer,
+                ExportMemory::Readback,
+            ],
         };
         let count = self.buffers.as_ref().map_or(self.slots, Vec::len);
         if count == 0 {
@@ -215,10 +222,11 @@ impl ExportBuilder {
                         makings.imported(&claim)
                     }
                     (ExportMemory::Exported, _) => makings.exported(),
+                    (ExportMemory::HostPointer, given) => makings.pages(given.cloned()),
                     (_, given) => makings.readback(given.cloned()),
                 }
             });
-            let made = scoped(makings.device, "Device::create_buffer", || {
+            let made = scoped(self.gpu.device(), "Device::create_buffer", || {
                 slots.collect::<Result<Vec<_>, String>>()
             });
             match made.unwrap_or_else(|error| Err(error.to_string())) {
@@ -359,6 +367,14 @@ impl fmt::Debug for ExportPool {
     }
 }
 
+impl Drop for Inner {
+    /// Nobody makes frames of what the GPU still writes, the buffers' other owners neither.
+    fn drop(&mut self) {
+        let claims = self.state().claims();
+        self.gpu.hold_until_now_is_done(claims);
+    }
+}
+
 /// Work that was submitted for a slot.
 struct Work {
     submission: Submission,
@@ -371,7 +387,8 @@ impl Inner {
     fn submit(&self, commands: Vec<wgpu::CommandBuffer>, slot: &Slot) -> Result<Work, Error> {
         let submission = self.gpu.run(submit::Work {
             commands,
-            fence: slot.staging().is_none(),
+            keep: slot.keep(),
+            fence: self.memory.is_dmabuf(),
             ..submit::Work::default()
         })?;
         let mapping = slot.staging().map(|staging| {
@@ -404,7 +421,8 @@ impl Inner {
         if let Some(mapping) = &work.mapping {
             return self.mapped(work, mapping, deadline).map(|()| Fence::Signaled);
         }
-        if self.gpu.level() >= Level::Release {
+        // A memfd has no implicit fence, and a frame's own can be replaced: its bytes are shown when they are there.
+        if self.memory.is_dmabuf() && self.gpu.level() >= Level::Release {
             let left = deadline.remaining().unwrap_or(Duration::MAX);
             return match work.submission.fence(left) {
                 Err(Error::Timeout { .. }) => Err(Error::NotReady),
@@ -440,6 +458,10 @@ impl Inner {
             ExportMemory::Readback => self.hop.cpu_copy(
                 bytes,
                 "read back: the GPU cannot write memory that others can see",
+            ),
+            ExportMemory::HostPointer => self.hop.gpu_copy(
+                bytes,
+                "copied by the GPU into the CPU's memory: it cannot write dma-bufs here",
             ),
             _ => self.hop.gpu_copy(bytes, "written by the shader"),
         }

@@ -1,11 +1,13 @@
 //! One slot: memory for frames, and what the shader needs to write it.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dmaframe_core::{Buffer, DeviceClaim, Fourcc, Frame, Layout, Size};
+use dmaframe_alloc::{Allocator, Memfd};
+use dmaframe_core::{Buffer, DeviceClaim, Fourcc, Frame, Layout, Plane, Size};
 
 use super::super::super::sys as version;
-use super::super::sys::export::{self as sys, Shared};
+use super::super::sys::export::{self as sys, Pages, Shared};
 use super::super::{Gpu, wgpu};
 use super::writer::Writer;
 use crate::Error;
@@ -24,6 +26,8 @@ pub(super) struct Slot {
 enum Place {
     /// Into the frame's own memory.
     Shared(Shared),
+    /// Into the GPU's memory, from where the GPU copies it into the frame's.
+    Pages(Pages),
     /// Into the GPU's memory, from where it is copied into `staging`, and by the CPU into the frame.
     Readback {
         words: wgpu::Buffer,
@@ -43,9 +47,7 @@ struct Kept {
 
 /// What a slot is made with.
 pub(super) struct Makings<'a> {
-    pub(super) device: &'a wgpu::Device,
-    pub(super) queue: &'a wgpu::Queue,
-    pub(super) vulkan: Option<&'a dmaframe_vulkan::Gpu>,
+    pub(super) gpu: &'a Gpu,
     pub(super) plan: &'a Plan,
     pub(super) fourcc: Fourcc,
     pub(super) size: Size,
@@ -54,7 +56,8 @@ pub(super) struct Makings<'a> {
 
 impl Makings<'_> {
     fn vulkan(&self) -> Result<&dmaframe_vulkan::Gpu, String> {
-        self.vulkan
+        self.gpu
+            .vulkan()
             .ok_or_else(|| "wgpu does not run on Vulkan here".to_owned())
     }
 
@@ -65,7 +68,7 @@ impl Makings<'_> {
             clippy::useless_conversion,
             reason = "32 bits on some versions"
         )]
-        let limit = u64::from(self.device.limits().max_storage_buffer_binding_size);
+        let limit = u64::from(self.gpu.device().limits().max_storage_buffer_binding_size);
         if len > limit {
             return Err(format!(
                 "{len} bytes are past the device's max_storage_buffer_binding_size of {limit}"
@@ -74,7 +77,7 @@ impl Makings<'_> {
         Ok(Slot {
             buffer,
             place,
-            uniforms: Writer::uniforms(self.device, self.queue, &params),
+            uniforms: Writer::uniforms(self.gpu.device(), self.gpu.queue(), &params),
             kept: Mutex::default(),
         })
     }
@@ -82,7 +85,7 @@ impl Makings<'_> {
     /// Memory of the driver's own.
     pub(super) fn exported(&self) -> Result<Slot, String> {
         let made = sys::exported(
-            self.device,
+            self.gpu.device(),
             self.vulkan()?,
             self.fourcc,
             self.size,
@@ -99,12 +102,34 @@ impl Makings<'_> {
         // Before the import, which turns the buffer's CPU views into copies for good.
         let len = buffer.objects().first().map_or(0, |object| object.size());
         self.plan.params(buffer.layout(), len)?;
-        let shared = sys::imported(self.device, self.vulkan()?, claim).map_err(|e| e.to_string())?;
+        let shared = sys::imported(self.gpu.device(), self.vulkan()?, claim).map_err(|e| e.to_string())?;
         let (layout, len) = (buffer.layout().clone(), shared.buffer.size());
         self.slot(buffer, Place::Shared(shared), &layout, len)
     }
 
-    /// CPU memory that the result is copied into: `buffer`, or bytes of the pool's own.
+    /// A memfd that the GPU copies the result into: `buffer`, or one of the pool's own.
+    pub(super) fn pages(&self, buffer: Option<Arc<Buffer>>) -> Result<Slot, String> {
+        let vulkan = self.vulkan()?;
+        sys::takes_pages(vulkan).map_err(|e| e.to_string())?;
+        let buffer = match buffer {
+            Some(buffer) => buffer,
+            None => {
+                // Rows as the CPU's vector code likes them; more would only be moved.
+                let layout = Layout::linear(self.fourcc, self.size, 64).map_err(|e| e.to_string())?;
+                let made = Memfd::new().allocate(&layout, self.generation);
+                Arc::new(made.map_err(|e| e.to_string())?)
+            }
+        };
+        let claim = buffer.claim_for_device().map_err(|e| e.to_string())?;
+        let layout = buffer.layout().clone();
+        let len = buffer.objects().first().map_or(0, |object| object.size());
+        self.plan.params(&layout, len)?;
+        let (from, end) = span(&layout);
+        let pages = sys::pages(self.gpu, vulkan, &claim, (from, end)).map_err(|e| e.to_string())?;
+        self.slot(buffer, Place::Pages(pages), &layout, end)
+    }
+
+    /// CPU memory that the result is copied into, by the CPU: `buffer`, or bytes of the pool's own.
     pub(super) fn readback(&self, buffer: Option<Arc<Buffer>>) -> Result<Slot, String> {
         let layout = self.plan.layout().map_err(|e| e.to_string())?;
         let len = layout.object_len(0);
@@ -122,7 +147,7 @@ impl Makings<'_> {
             }
         };
         let make = |label, usage| {
-            self.device.create_buffer(&wgpu::BufferDescriptor {
+            self.gpu.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
                 size: len,
                 usage,
@@ -196,6 +221,7 @@ impl Slot {
     ) {
         let words = match &self.place {
             Place::Shared(shared) => &shared.buffer,
+            Place::Pages(pages) => &pages.words,
             Place::Readback { words, .. } => words,
         };
         let mut kept = self.kept();
@@ -219,10 +245,19 @@ impl Slot {
     }
 
     /// Commands to submit behind those that write the slot.
-    pub(super) fn release(&self, gpu: &Gpu) -> Result<Option<wgpu::CommandBuffer>, Error> {
+    pub(super) fn release(&self, gpu: &Gpu) -> Result<Vec<wgpu::CommandBuffer>, Error> {
+        Ok(match &self.place {
+            Place::Shared(shared) => sys::release(gpu, shared)?.into_iter().collect(),
+            Place::Pages(pages) => sys::copy_out(gpu, pages)?.into(),
+            Place::Readback { .. } => Vec::new(),
+        })
+    }
+
+    /// What has to stay until they are done.
+    pub(super) fn keep(&self) -> Vec<Box<dyn Any + Send>> {
         match &self.place {
-            Place::Shared(shared) => sys::release(gpu, shared),
-            Place::Readback { .. } => Ok(None),
+            Place::Pages(pages) => vec![Box::new(Arc::clone(pages.import()))],
+            Place::Shared(_) | Place::Readback { .. } => Vec::new(),
         }
     }
 
@@ -230,7 +265,7 @@ impl Slot {
     pub(super) fn staging(&self) -> Option<&wgpu::Buffer> {
         match &self.place {
             Place::Readback { staging, .. } => Some(staging),
-            Place::Shared(_) => None,
+            Place::Shared(_) | Place::Pages(_) => None,
         }
     }
 
@@ -243,6 +278,18 @@ impl Slot {
         staging.unmap();
         result
     }
+}
+
+/// From the first plane's first byte to the end of the last word that the shader writes.
+fn span(layout: &Layout) -> (u64, u64) {
+    let planes = || layout.planes().iter().enumerate();
+    let end = |index: usize, plane: &Plane| {
+        let row = (layout.row_bytes(index) as u64).next_multiple_of(4);
+        plane.offset + u64::from(plane.stride) * u64::from(layout.rows(index).saturating_sub(1)) + row
+    };
+    let from = planes().map(|(_, plane)| plane.offset).min();
+    let end = planes().map(|(index, plane)| end(index, plane)).max();
+    (from.unwrap_or(0), end.unwrap_or(0))
 }
 
 fn copy(staging: &wgpu::Buffer, layout: &Layout, frame: &mut Frame) -> Result<(), Error> {

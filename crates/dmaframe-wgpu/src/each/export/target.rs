@@ -90,7 +90,7 @@ impl ExportTarget {
         let work = match inner.submit(list, slot) {
             Ok(work) => work,
             Err(error) => {
-                inner.state().forsake(self.slot, inner.end_of_all());
+                inner.state().forsake(self.slot, inner.end_of_all(), claim);
                 return Err(error);
             }
         };

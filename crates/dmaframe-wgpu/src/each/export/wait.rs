@@ -17,7 +17,7 @@ pub(super) struct State {
     /// Home, but somebody still reads.
     pending: Vec<Returned>,
     /// Never became a frame; the GPU still writes.
-    busy: Vec<(usize, Busy)>,
+    busy: Vec<Written>,
     pub(super) starved: u64,
     pub(super) waited: u64,
 }
@@ -29,6 +29,13 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Fences that one wait polls; those beyond are seen when it looks around.
 const WATCHED: usize = 16;
 
+/// A slot that the GPU still writes. Nobody can make a frame of it meanwhile.
+struct Written {
+    slot: usize,
+    by: Busy,
+    claim: Option<DeviceClaim>,
+}
+
 /// What the GPU still does with a slot.
 enum Busy {
     Work(Work),
@@ -37,8 +44,17 @@ enum Busy {
 
 impl State {
     /// A slot that is written until everything submitted so far is done, or not at all.
-    pub(super) fn forsake(&mut self, slot: usize, end: Arc<Progress>) {
-        self.busy.push((slot, Busy::Unknown(end)));
+    pub(super) fn forsake(&mut self, slot: usize, end: Arc<Progress>, claim: Option<DeviceClaim>) {
+        let by = Busy::Unknown(end);
+        self.busy.push(Written { slot, by, claim });
+    }
+
+    /// Of slots that the GPU still writes.
+    pub(super) fn claims(&mut self) -> Vec<DeviceClaim> {
+        self.busy
+            .iter_mut()
+            .filter_map(|busy| busy.claim.take())
+            .collect()
     }
 
     pub(super) fn new(slots: usize) -> Self {
@@ -64,11 +80,17 @@ impl Inner {
 
     /// A picture that nobody wanted.
     pub(super) fn abandon(&self, slot: usize, claim: DeviceClaim, work: Option<Work>) {
-        drop(claim);
         let mut state = self.state();
         match work {
-            Some(work) => state.busy.push((slot, Busy::Work(work))),
-            None => state.free.push(slot),
+            Some(work) => state.busy.push(Written {
+                slot,
+                by: Busy::Work(work),
+                claim: Some(claim),
+            }),
+            None => {
+                drop(claim);
+                state.free.push(slot);
+            }
         }
     }
 
@@ -135,13 +157,13 @@ impl Inner {
             }
             !quiet
         });
-        busy.retain(|(slot, work)| {
-            let ended = match work {
+        busy.retain(|Written { slot, by, .. }| {
+            let ended = match by {
                 Busy::Work(work) => self.is_over(work),
                 Busy::Unknown(end) => end.ended().is_some(),
             };
             if ended {
-                if let (Busy::Work(work), Some(staging)) = (work, self.slots[*slot].staging())
+                if let (Busy::Work(work), Some(staging)) = (by, self.slots[*slot].staging())
                     && let Some(mapping) = &work.mapping
                     && mapping.ended() == Some(true)
                 {

@@ -1,14 +1,15 @@
-//! Memory that is shared with others, as buffers that shaders write.
+//! Memory that is shared with others: dma-bufs as buffers that shaders write, and pages of the CPU's that are copied into.
 
 use std::sync::Arc;
 
 use dmaframe_core::{Buffer, DeviceClaim, Fourcc, Size};
-use dmaframe_vulkan::ash::vk;
-use dmaframe_vulkan::{BufferImport, Gpu, Route, export};
+use dmaframe_vulkan::ash::{ext, vk};
+use dmaframe_vulkan::raw::{self, OwnedBuffer};
+use dmaframe_vulkan::{BufferImport, Gpu, Refusal, Route, export};
 
 use super::super::scope::scoped;
 use super::super::wgpu;
-use super::{own, record};
+use super::{SHADER_READS, own, record, target};
 use crate::Error;
 
 /// What `wgpu::BufferUsages::STORAGE` means to Vulkan.
@@ -101,4 +102,118 @@ pub(in super::super) fn release(
         }
     })
     .map(Some)
+}
+
+/// Memory of the GPU's own that a shader writes, and a memfd's pages that the GPU copies it into.
+///
+/// The pages are never a buffer of wgpu's, which could outlive them.
+pub(in super::super) struct Pages {
+    /// As long as the picture needs, the bytes before its first plane included.
+    pub(in super::super) words: wgpu::Buffer,
+    raw: vk::Buffer,
+    import: Arc<BufferImport>,
+    from: u64,
+}
+
+/// Whether the device can be given pages at all: to be asked before there are any.
+pub(in super::super) fn takes_pages(gpu: &Gpu) -> Result<(), Error> {
+    let name = ext::external_memory_host::NAME;
+    match gpu.extensions().has(name) {
+        true => Ok(()),
+        false => Err(refused(Refusal::ExtensionOff(name))),
+    }
+}
+
+fn refused(refusal: Refusal) -> Error {
+    let route = Route::HostPointer;
+    dmaframe_vulkan::Error::Refused { route, refusal }.into()
+}
+
+/// The pages of a memfd, of which the bytes from `from` to `end` are written by [`copy_out`].
+pub(in super::super) fn pages(
+    gpu: &super::super::Gpu,
+    vulkan: &Gpu,
+    claim: &DeviceClaim,
+    (from, end): (u64, u64),
+) -> Result<Pages, Error> {
+    // SAFETY: only `copy_out` writes it, in work that is submitted with a claim of the buffer in an `ExportTarget`, which
+    // goes to `Exporting` and from there to a frame when the work was seen to be done, or else to the pool's list of busy
+    // slots until then; the pool's end leaves those to the tracker, which holds them until the work is done.
+    let import = unsafe { raw::claimed_pages(vulkan, claim, vk::BufferUsageFlags::TRANSFER_DST) };
+    let import = import.map_err(refused)?;
+    if let Some(size) = import.size(0).filter(|size| end > *size) {
+        return Err(refused(Refusal::TooSmall {
+            object: 0,
+            needed: end,
+            found: size,
+        }));
+    }
+    let usage = SHADER_READS | vk::BufferUsageFlags::TRANSFER_DST;
+    let owned = OwnedBuffer::device_local(vulkan, end, usage).map_err(refused)?;
+    let raw = owned.buffer;
+    let words = target(gpu.device(), owned)?;
+    // What the memory held before is nobody's business, and between the rows it would go out.
+    let mut encoder = super::encoder(gpu.device());
+    encoder.clear_buffer(&words, 0, None);
+    scoped(gpu.device(), "Queue::submit", || {
+        gpu.queue().submit([encoder.finish()]);
+    })?;
+    let import = Arc::new(import);
+    Ok(Pages {
+        words,
+        raw,
+        import,
+        from,
+    })
+}
+
+impl Pages {
+    /// What has to stay until the copy is done. (The words are wgpu's to keep: the commands that write them name them.)
+    pub(in super::super) fn import(&self) -> &Arc<BufferImport> {
+        &self.import
+    }
+}
+
+/// Commands that copy the picture into the pages, and show it to the CPU when they are done. They are to be submitted
+/// right behind those that write the words.
+pub(in super::super) fn copy_out(
+    gpu: &super::super::Gpu,
+    pages: &Pages,
+) -> Result<[wgpu::CommandBuffer; 2], Error> {
+    // wgpu waits for the shader, and before the next picture's for this copy.
+    let mut before = super::encoder(gpu.device());
+    before.transition_resources(
+        std::iter::once(wgpu::BufferTransition {
+            buffer: &pages.words,
+            state: wgpu::BufferUses::COPY_SRC,
+        }),
+        std::iter::empty(),
+    );
+    let to = pages.import.handle(0).unwrap_or_default();
+    let region = vk::BufferCopy {
+        src_offset: pages.from,
+        dst_offset: pages.from,
+        size: pages.words.size() - pages.from,
+    };
+    let seen = [vk::MemoryBarrier::default()
+        .src_access_mask(vk::AccessFlags::TRANSFER_WRITE)
+        .dst_access_mask(vk::AccessFlags::HOST_READ)];
+    // The last copy into the pages is done: their claim came back after it.
+    let commands = record(gpu, |device, commands| {
+        // SAFETY: recording; live buffers of this device with the transfer usages; the region is inside both, which `pages`
+        // has checked.
+        unsafe {
+            device.cmd_copy_buffer(commands, pages.raw, to, &[region]);
+            device.cmd_pipeline_barrier(
+                commands,
+                vk::PipelineStageFlags::TRANSFER,
+                vk::PipelineStageFlags::HOST,
+                vk::DependencyFlags::empty(),
+                &seen,
+                &[],
+                &[],
+            );
+        }
+    })?;
+    Ok([before.finish(), commands])
 }
