@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dmaframe_core::Deadline;
 use dmaframe_core::report::Hop;
-use dmaframe_gstreamer::{Backpressure, FrameSink, Received, caps};
+use dmaframe_gstreamer::{Backpressure, FrameSink, Received};
 use gst::prelude::*;
 
 use super::backend::{Backend, Event, Known, missing};
@@ -47,8 +47,6 @@ pub(super) fn open(path: &Path, wish: &Wish) -> Result<Box<dyn Backend>, Error> 
     };
     let decoder = gst::ElementFactory::make("uridecodebin")
         .property("uri", uri)
-        .property("caps", caps::from_formats(&wish.consumer))
-        .property("expose-all-streams", false)
         .build()
         .map_err(|error| failed(error.to_string()))?;
     let pipeline = gst::Pipeline::new();
@@ -57,7 +55,14 @@ pub(super) fn open(path: &Path, wish: &Wish) -> Result<Box<dyn Backend>, Error> 
         .map_err(|error| failed(error.to_string()))?;
     let to = sink.element().downgrade();
     decoder.connect_pad_added(move |_, pad| {
-        // The first stream of pictures; there is one pad to link.
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        if !caps
+            .structure(0)
+            .is_some_and(|first| first.name() == "video/x-raw")
+        {
+            return;
+        }
+        // The first stream of pictures; there is one pad to link. Others, and sound, are left hanging.
         let Some(pad_of_sink) = to.upgrade().and_then(|sink| sink.static_pad("sink")) else {
             return;
         };
