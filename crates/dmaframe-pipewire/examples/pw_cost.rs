@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Daemon, linear};
+use common::linear;
 use dmaframe_core::{Fourcc, Frame, FrameMeta, Layout, Size, Starvation};
 use dmaframe_pipewire::{CaptureStream, Error, Target, VirtualCamera};
+use dmaframe_testkit::{Daemon, connect, end};
 
 /// Frames a second of every stream.
 const RATE: u32 = 20;
@@ -150,8 +151,8 @@ impl Way {
         let (after, took) = (now(measured.id()), clock.elapsed());
         let alive = measured.try_wait().is_ok_and(|status| status.is_none())
             && other.try_wait().is_ok_and(|status| status.is_none());
-        common::end(&mut measured);
-        common::end(&mut other);
+        end(&mut measured);
+        end(&mut other);
         let ((cpu, last), (cpu_before, first)) = after.zip(before).filter(|_| alive).ok_or("ended early")?;
         let frames = (last - first) as f64;
         if frames == 0.0 {
@@ -181,7 +182,7 @@ fn parse(size: &str) -> Result<Size, Box<dyn std::error::Error>> {
 
 /// One end of a stream, in a process of its own.
 fn play(role: &str, socket: &std::path::Path, size: Size) -> Result<(), Box<dyn std::error::Error>> {
-    let remote = common::connect(socket);
+    let remote = connect(socket);
     if role.starts_with("camera") {
         return publish(remote, role == "camera-copy", size);
     }

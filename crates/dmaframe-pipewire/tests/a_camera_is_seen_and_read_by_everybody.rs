@@ -7,11 +7,11 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, PATIENCE, Producer, end, linear, number};
+use common::{PATIENCE, Producer, linear, number};
 use dmaframe_core::{Fourcc, Modifier, Size};
 use dmaframe_pipewire::pod::Modifiers;
 use dmaframe_pipewire::{CaptureBuilder, CaptureStream, Target, VirtualCamera};
-use dmaframe_testkit::{Device, need};
+use dmaframe_testkit::{Daemon, Device, end, need};
 
 /// Rows of 768 bytes: a multiple of 256, so that there is no padding between them in a file.
 const SIZE: Size = Size::new(192, 120);

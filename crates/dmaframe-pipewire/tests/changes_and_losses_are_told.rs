@@ -6,14 +6,14 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Other, PATIENCE, Producer, SMALL, linear, number, paint, set, until, watched};
+use common::{Other, PATIENCE, Producer, SMALL, linear, number, paint, set, until, watched};
 use dmaframe_core::report::PathReport;
 use dmaframe_core::{Fourcc, Frame, Layout, Modifier, Size, Starvation};
 use dmaframe_pipewire::pod::Modifiers;
 use dmaframe_pipewire::{
     CameraBuilder, CameraEvent, CaptureBuilder, CaptureStream, Error, Event, Pushed, Target, VirtualCamera,
 };
-use dmaframe_testkit::Leaks;
+use dmaframe_testkit::{Daemon, Leaks, end};
 
 /// Nobody here makes this one.
 const TILED: Modifier = Modifier(0x0100_0000_0000_0004);
@@ -417,7 +417,7 @@ fn a_consumer_that_dies_with_buffers_takes_them_from_nobody_else() {
         let mut other = Other::start(&daemon, name);
         daemon.link("cam", name);
         other.wait_for("holding");
-        common::end(&mut other.child);
+        end(&mut other.child);
         for _ in 0..30 {
             assert!(number(&common::frame(&stream)).is_some());
         }

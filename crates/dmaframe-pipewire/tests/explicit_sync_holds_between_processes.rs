@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::sys::Window;
-use common::{Daemon, Other, PATIENCE, SMALL, end, linear, number, paint};
+use common::{Other, PATIENCE, SMALL, linear, number, paint};
 use dmaframe_core::{Fence, Frame, FrameMeta, Lease, Starvation, SyncFile, TimelineDevice};
 use dmaframe_pipewire::{CameraEvent, CaptureBuilder, CaptureStream, Error, Event, Target, VirtualCamera};
-use dmaframe_testkit::{Device, Leaks, SwSync, Vgem, need};
+use dmaframe_testkit::{Daemon, Device, Leaks, SwSync, Vgem, end, need};
 
 /// A camera with few buffers comes round to each of them soon.
 const BUFFERS: u32 = 4;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Daemon, PATIENCE, linear, number, paint, watched};
+use common::{PATIENCE, linear, number, paint, watched};
 use dmaframe_core::{Size, Starvation};
 use dmaframe_pipewire::{CaptureStream, Pushed, Target, VirtualCamera};
-use dmaframe_testkit::{Leaks, rss_kib};
+use dmaframe_testkit::{Daemon, Leaks, rss_kib};
 
 const FRAMES: u32 = 10_000;
 

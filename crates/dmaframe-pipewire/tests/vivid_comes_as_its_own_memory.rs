@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Daemon, set};
+use common::set;
 use dmaframe_core::{Fourcc, Frame, Modifier, Size};
 use dmaframe_pipewire::{CaptureStream, Target};
-use dmaframe_testkit::{Device, Leaks, need};
+use dmaframe_testkit::{Daemon, Device, Leaks, need};
 
 /// Luma of vivid's colour bars (75 %, BT.601): white, yellow, cyan, green, magenta, red, blue, black.
 const BARS: [u8; 8] = [180, 162, 131, 112, 84, 65, 35, 16];

@@ -44,6 +44,16 @@ pub fn find(device: Device) -> Result<PathBuf, String> {
     }
 }
 
+/// All devices of this kind, as many as there are: tests that only want many frames take them from all at once.
+#[must_use]
+pub fn find_all(device: Device) -> Vec<PathBuf> {
+    match device {
+        Device::Capture(driver) => v4l2_all(driver, V4L2_CAP_VIDEO_CAPTURE).collect(),
+        Device::CaptureMplane(driver) => v4l2_all(driver, V4L2_CAP_VIDEO_CAPTURE_MPLANE).collect(),
+        other => find(other).into_iter().collect(),
+    }
+}
+
 const V4L2_CAP_VIDEO_CAPTURE: u32 = 0x1;
 const V4L2_CAP_VIDEO_CAPTURE_MPLANE: u32 = 0x1000;
 
@@ -86,12 +96,16 @@ fn drm(driver: &str, prefix: &str) -> Result<PathBuf, String> {
 }
 
 fn v4l2(driver: &str, cap: u32) -> Result<PathBuf, String> {
-    let found = entries("/dev", "video").into_iter().find(|path| {
+    let found = v4l2_all(driver, cap).next();
+    found.ok_or_else(|| format!("no V4L2 capture node of driver {driver} with capability {cap:#x}"))
+}
+
+fn v4l2_all(driver: &str, cap: u32) -> impl Iterator<Item = PathBuf> + '_ {
+    entries("/dev", "video").into_iter().filter(move |path| {
         std::fs::File::open(path).is_ok_and(|file| {
             crate::sys::v4l2_driver(&file).is_ok_and(|(name, caps)| name == driver && caps & cap != 0)
         })
-    });
-    found.ok_or_else(|| format!("no V4L2 capture node of driver {driver} with capability {cap:#x}"))
+    })
 }
 
 fn program(name: &str) -> Result<PathBuf, String> {

@@ -5,6 +5,7 @@
 //! - [`CountingAllocator`] and [`allocated_by`]: what a piece of work allocates.
 //! - [`Leaks`]: descriptors and mappings before and after.
 //! - [`udmabuf`], [`system_heap`], [`memfd`]: raw descriptors, without the allocators under test.
+//! - [`Daemon`]: PipeWire's real daemons, each test with its own.
 //! - [`SwSync`] and [`Vgem`]: fences that signal when the test says so.
 //!
 //! ```
@@ -15,6 +16,7 @@
 //! ```
 
 mod allocations;
+mod daemon;
 mod device;
 mod fences;
 mod leaks;
@@ -22,7 +24,8 @@ mod memory;
 mod sys;
 
 pub use allocations::{Allocated, allocated_by};
-pub use device::{Device, find};
+pub use daemon::{Daemon, connect, end, few_plugins};
+pub use device::{Device, find, find_all};
 pub use fences::{SwSync, Vgem};
 pub use leaks::{Leaks, rss_kib};
 pub use memory::{memfd, system_heap, udmabuf};
