@@ -134,6 +134,8 @@ pub(crate) struct TestBinary {
     pub(crate) harness: bool,
     /// Whether its package wants udevd in the guest: `[package.metadata.lab] udev = true`.
     pub(crate) udev: bool,
+    /// Words for the kernel of this test's guest: `TEST = [...]` under `[package.metadata.lab.kernel-args]`.
+    pub(crate) kernel_args: Vec<String>,
 }
 
 /// The cargo that runs us.
@@ -386,6 +388,10 @@ fn binary(package: &Value, target: &Value, path: &str, id: &str, messages: &[Val
         path: path.into(),
         harness: !source.contains("harness = false"),
         udev: package["metadata"]["lab"]["udev"] == true,
+        kernel_args: list(&package["metadata"]["lab"]["kernel-args"][name])
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         dir,
         env,
     }

@@ -197,6 +197,9 @@ fn one(args: &TestArgs, binary: &build::TestBinary, slot: usize, skips: &Path) -
         if binary.udev {
             command.arg("--udev");
         }
+        for word in &binary.kernel_args {
+            command.args(["--kernel-arg", word]);
+        }
         command
             .arg("--bind")
             .arg(skips.parent().context("a file in a folder")?)
