@@ -13,7 +13,8 @@ pub(crate) struct Args {
     /// What to do instead of capturing.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// The camera: a device path, or `test` for the built-in picture [default: the first camera that works].
+    /// The camera: /dev/videoN, libcamera[:ID], pipewire[:NODE], a file's name, or `test` for the built-in picture
+    /// [default: the first camera that works].
     #[arg(long, global = true)]
     pub(crate) device: Option<String>,
     /// Size asked for; a camera may give the nearest it has.
@@ -157,6 +158,16 @@ impl Args {
     /// Where the last frame goes.
     pub(crate) fn picture(&self) -> Option<&Path> {
         self.photo().or(self.looks().then_some(&self.out))
+    }
+}
+
+impl From<Memory> for dmaframe::source::Memory {
+    fn from(memory: Memory) -> Self {
+        match memory {
+            Memory::Camera => Self::Own,
+            Memory::Udmabuf => Self::Udmabuf,
+            Memory::Heap => Self::Heap,
+        }
     }
 }
 

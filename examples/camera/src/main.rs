@@ -15,7 +15,6 @@ mod preview;
 mod run;
 mod source;
 mod stream;
-mod test_source;
 #[cfg(feature = "window")]
 mod window;
 

@@ -38,7 +38,7 @@ impl Job {
         let mut notes = Vec::new();
         let source = Source::open(args, &mut notes)?;
         let path = PathReport::new();
-        path.add(source.hop());
+        source.report(&path);
         let meter = args
             .looks()
             .then(|| (Meter::default(), path.hop("meter(CPU view)")));
@@ -95,7 +95,11 @@ impl Job {
         if over || all || self.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let frame = self.source.next()?;
+        let progress = &self.progress;
+        let say = |line: String| progress.suspend(|| println!("note: {line}"));
+        let Some(frame) = self.source.next(&self.stop, say)? else {
+            return Ok(None);
+        };
         // The clock starts with the first picture: a camera's start-up is not its frame rate.
         let start = *self.first.get_or_insert_with(Instant::now);
         let mut brightness = String::new();
@@ -106,9 +110,8 @@ impl Job {
         if self.args.raw().is_some() {
             self.raw = Some(frame.clone());
         }
-        let progress = &self.progress;
         let frame = match &mut self.filtering {
-            Some(filtering) => filtering.run(&frame, |line| progress.suspend(|| println!("note: {line}")))?,
+            Some(filtering) => filtering.run(&frame, say)?,
             None => frame,
         };
         if self.done == 0 {
