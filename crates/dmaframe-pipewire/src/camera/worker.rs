@@ -66,6 +66,8 @@ struct Settled {
 pub(super) struct Worker {
     config: Config,
     picture: RefCell<(FormatSet, Size)>,
+    /// Pairs of it that the allocator could make no buffer of.
+    unmakeable: RefCell<Vec<Pair>>,
     import: RefCell<Vec<Arc<Buffer>>>,
     shared: Arc<Shared>,
     wake: WakeSet,
@@ -87,6 +89,7 @@ impl Worker {
     pub(super) fn new(config: Config, shared: Arc<Shared>) -> Result<Rc<Self>, Error> {
         Ok(Rc::new(Self {
             picture: RefCell::new((config.formats.clone(), config.size)),
+            unmakeable: RefCell::default(),
             import: RefCell::new(config.import.clone()),
             config,
             wake: WakeSet::new(&shared.commands)?,
@@ -115,7 +118,16 @@ impl Worker {
 
     fn offers(&self) -> Vec<PodBuf> {
         let set = self.picture.borrow().0.clone();
-        let (offers, _) = FormatOffer::of_set(&set, self.config.shared_memory, |fourcc| self.offer(fourcc));
+        let mut makeable = set.clone();
+        for pair in self.unmakeable.borrow().iter() {
+            makeable.remove(*pair);
+        }
+        let (mut offers, _) = FormatOffer::of_set(&makeable, false, |fourcc| self.offer(fourcc));
+        if self.config.shared_memory {
+            // Also of what no dma-buf can be made in.
+            let (all, _) = FormatOffer::of_set(&set, true, |fourcc| self.offer(fourcc));
+            offers.extend(all.into_iter().filter(|offer| !offer.has_modifiers()));
+        }
         offers.iter().map(FormatOffer::to_pod).collect()
     }
 
@@ -130,13 +142,12 @@ impl Worker {
             }
             Err(reasons) => {
                 // What cannot be made is not offered again: the consumer gets another format, or shared memory.
-                let mut picture = self.picture.borrow_mut();
-                for modifier in list {
-                    picture.0.remove(Pair {
+                self.unmakeable
+                    .borrow_mut()
+                    .extend(list.iter().map(|modifier| Pair {
                         fourcc: format.fourcc,
                         modifier: *modifier,
-                    });
-                }
+                    }));
                 Some(Error::NoModifier { reasons })
             }
         };
@@ -753,6 +764,7 @@ impl thread::Worker for Worker {
         let picture = self.shared.desk().picture.take();
         if let Some(picture) = picture {
             *self.picture.borrow_mut() = picture;
+            self.unmakeable.borrow_mut().clear();
             self.import.borrow_mut().clear();
             if let Err(error) = stream.update_params(&self.offers()) {
                 self.shared.fail(error);
