@@ -25,7 +25,12 @@ impl Source {
             .format(args.format)
             .memory(args.memory.into())
             .placeholder(true);
-        Ok(Self(source::Source::open(&wish, notes)?))
+        match source::Source::open(&wish, notes) {
+            Ok(source) => Ok(Self(source)),
+            Err(error) => {
+                bail!("{error}\n  `camera list` shows what there is; `--device test` needs no camera")
+            }
+        }
     }
 
     /// The next picture; `None` at a file's end, and when `stop` is set. `say` gets a line when the camera goes or comes back.
