@@ -11,7 +11,10 @@ use crate::pod::{BlockError, PodError};
 #[non_exhaustive]
 pub enum Error {
     /// No daemon answers.
-    #[error("no PipeWire daemon answers at {remote} ({reason})")]
+    #[error(
+        "no PipeWire daemon answers at {remote} ({reason}): is it running for this user, and is XDG_RUNTIME_DIR set? \
+         (`systemctl --user status pipewire wireplumber`)"
+    )]
     Connect {
         /// The socket: the default one, or the descriptor given.
         remote: &'static str,

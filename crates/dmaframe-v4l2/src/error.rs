@@ -413,6 +413,7 @@ fn open_hint(errno: Errno) -> &'static str {
     match errno {
         Errno::ACCESS | Errno::PERM => " (is the user in the group `video`, or logged in at the seat?)",
         Errno::BUSY => " (another program has it open exclusively)",
+        Errno::NOENT | Errno::NXIO | Errno::NODEV => " (is it plugged in, and its driver loaded?)",
         _ => "",
     }
 }
