@@ -70,7 +70,11 @@ pub(super) fn open(wish: &Wish, notes: &mut Vec<String>) -> Result<Box<dyn Backe
         Which::Any => Ok(match any(wish, notes) {
             Some(backend) => backend,
             None => {
-                notes.push("no camera: this is the built-in test picture".into());
+                notes.push(
+                    "no camera that works: this is the built-in test picture (plug one in, or name a file, `libcamera` or \
+                     `pipewire`)"
+                        .into(),
+                );
                 Box::new(Synthetic::open(wish, notes)?)
             }
         }),

@@ -56,10 +56,8 @@ pub(super) fn open(path: &Path, wish: &Wish) -> Result<Box<dyn Backend>, Error> 
     let to = sink.element().downgrade();
     decoder.connect_pad_added(move |_, pad| {
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-        if !caps
-            .structure(0)
-            .is_some_and(|first| first.name() == "video/x-raw")
-        {
+        let is_raw = |first: &gst::StructureRef| first.name() == "video/x-raw";
+        if caps.structure(0).is_none_or(|first| !is_raw(first)) {
             return;
         }
         // The first stream of pictures; there is one pad to link. Others, and sound, are left hanging.

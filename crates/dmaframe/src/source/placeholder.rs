@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dmaframe_alloc::{Chain, FramePool, Request};
-use dmaframe_core::{Clock, ColorInfo, Fourcc, Frame, FrameMeta, Size, Timestamp, WriteView};
+use dmaframe_core::{Clock, ColorInfo, Fourcc, Frame, FrameMeta, Rect, Size, Timestamp, WriteView};
 
 use super::Wish;
 use super::{glyphs, synthetic};
@@ -22,6 +22,7 @@ pub(super) struct Still {
     wanted: bool,
     fourcc: Fourcc,
     size: Size,
+    visible: Option<Rect>,
     color: ColorInfo,
     clock: Clock,
     period: Duration,
@@ -35,6 +36,7 @@ impl Still {
             wanted: wish.placeholder,
             fourcc: Fourcc::NV12,
             size: wish.size,
+            visible: None,
             color: ColorInfo::BT709,
             clock: Clock::Monotonic,
             period: synthetic::period(wish),
@@ -48,11 +50,9 @@ impl Still {
         if !self.wanted {
             return;
         }
-        let visible = frame
-            .meta()
-            .visible
-            .map(|rect| Size::new(rect.width, rect.height));
-        self.size = visible.unwrap_or(frame.layout().size());
+        // Of the coded size too: encoders and virtual cameras go by it.
+        self.size = frame.layout().size();
+        self.visible = frame.meta().visible;
         (self.fourcc, self.color) = match pixel(frame.fourcc(), 0) {
             Some(_) => (frame.fourcc(), frame.meta().color),
             None => (Fourcc::NV12, ColorInfo::BT709),
@@ -101,6 +101,7 @@ impl Still {
         let mut meta = FrameMeta::default();
         meta.timestamp = Some(Timestamp::now(self.clock));
         meta.color = self.color;
+        meta.visible = self.visible;
         meta.extensions.insert(Placeholder);
         *frame.meta_mut().ok()? = meta;
         // Anew each time: who had the slot last may have drawn on it.
