@@ -13,18 +13,6 @@ use crate::filter::{self, File};
 /// How many pictures the outputs hold together: a recording's queue and encoder, a virtual camera's readers.
 const SLOTS: usize = 10;
 
-/// wgpu's futures are ready at once.
-#[cfg(feature = "window")]
-pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
-    use std::task::{Context, Poll, Waker};
-    let mut future = std::pin::pin!(future);
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return value;
-        }
-    }
-}
-
 /// What turns camera frames into those that go out.
 pub(crate) struct Filtering {
     processor: Processor,

@@ -119,7 +119,7 @@ fn vivid_is_filtered_with_0_cpu_bytes_and_the_same_by_every_route() {
         ),
         (
             "",
-            "-exported",
+            "-exported,-host",
             &[
                 "wgpu:buffer",
                 "export NV12 (readback)",

@@ -1,0 +1,274 @@
+//! One process from the camera to an encoder and a virtual camera at once: no byte of a picture is copied by the CPU where
+//! dma-bufs are to be had, every picture arrives where they are not, and the report says which it was.
+#![cfg(all(feature = "record", feature = "pipewire"))]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use dmaframe::pipewire::{CaptureStream, Event, Target};
+use dmaframe::{Deadline, Frame};
+use dmaframe_testkit::{Daemon, Device, need};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("camera-chain-{}-{name}", std::process::id()))
+}
+
+/// A program that talks to the daemon, and finds those of GStreamer's plugins that are used here: a guest starts with an
+/// empty list of them, and all take seconds to look through.
+fn program(daemon: &Daemon, program: &str) -> Command {
+    let command = daemon.gst(program);
+    let folder = Path::new("/usr/lib/x86_64-linux-gnu/gstreamer-1.0");
+    for name in [
+        "x264",
+        "openh264",
+        "matroska",
+        "isomp4",
+        "playback",
+        "typefindfunctions",
+        "videoparsersbad",
+    ] {
+        let (file, link) = (format!("libgst{name}.so"), daemon.dir().join("gst"));
+        // There already, the second time.
+        let _ = std::os::unix::fs::symlink(folder.join(&file), link.join(&file));
+    }
+    command
+}
+
+/// The app, under way, with its output in pipes.
+fn start(daemon: &Daemon, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
+    let mut command = program(daemon, env!("CARGO_BIN_EXE_camera"));
+    command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// What the app said; it must have ended well.
+fn report(output: &Output) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    println!("{out}");
+    out
+}
+
+/// What somebody else sees of the virtual camera, until it is gone.
+fn watch(daemon: &Daemon, name: &str) -> Vec<(bool, bool)> {
+    let capture = CaptureStream::builder()
+        .remote(daemon.remote())
+        .name("watcher")
+        .target(Target::Unlinked)
+        .start()
+        .unwrap();
+    daemon.link(name, "watcher");
+    let mut seen = Vec::new();
+    loop {
+        match capture.next(LONG).unwrap() {
+            Some(Event::Frame(frame)) => seen.push((frame.as_dmabuf().is_some(), is_grey(&frame))),
+            Some(Event::Unlinked | Event::NodeRemoved { .. }) | None => return seen,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Whether the filter was there: it takes all colour out.
+fn is_grey(frame: &Frame) -> bool {
+    let view = frame.map_read(Deadline::NEVER).unwrap();
+    let bytes = view.to_tight().unwrap();
+    let size = frame.layout().size();
+    let chroma = &bytes[(size.width * size.height) as usize..];
+    chroma.iter().all(|byte| byte.abs_diff(128) <= 2)
+}
+
+/// Pictures that GStreamer's own player elements find in the file.
+fn pictures(daemon: &Daemon, file: &Path, pixels: u64) -> u64 {
+    let raw = scratch("grey");
+    let mut player = program(daemon, "gst-launch-1.0");
+    let (from, to) = (file.display(), raw.display());
+    player
+        .args([
+            "-q",
+            "filesrc",
+            &format!("location={from}"),
+            "!",
+            "decodebin",
+            "!",
+            "videoconvert",
+        ])
+        .args([
+            "!",
+            "video/x-raw,format=GRAY8",
+            "!",
+            "filesink",
+            &format!("location={to}"),
+        ]);
+    let output = player.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let bytes = std::fs::metadata(&raw).unwrap().len();
+    std::fs::remove_file(&raw).unwrap();
+    assert_eq!(bytes % pixels, 0);
+    bytes / pixels
+}
+
+/// A number out of the report: the one before these words.
+fn number(report: &str, words: &str) -> u64 {
+    let before = report.split(words).next().unwrap_or_default();
+    let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next();
+    let number = digits.and_then(|digits| digits.parse().ok());
+    number.unwrap_or_else(|| panic!("no number before {words:?} in {report}"))
+}
+
+/// Device nodes out of the way for a while; only ever in the lab, whose nodes nobody else has.
+struct Hidden(Vec<(PathBuf, PathBuf)>);
+
+impl Hidden {
+    fn new(paths: &[&str]) -> Self {
+        let hide = |path: &&str| {
+            let (from, to) = (PathBuf::from(path), PathBuf::from(format!("{path}-hidden")));
+            std::fs::rename(&from, &to).unwrap();
+            (from, to)
+        };
+        Self(paths.iter().map(hide).collect())
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        for (from, to) in &self.0 {
+            let _ = std::fs::rename(to, from);
+        }
+    }
+}
+
+// The parts share the camera, so they are one test.
+#[test]
+fn a_camera_is_recorded_and_published_at_once_with_0_cpu_bytes_and_without_dma_bufs_all_the_same() {
+    let device = need!(Device::Capture("vivid"));
+    need!(Device::Program("pipewire"));
+    let daemon = Daemon::bare();
+    let device = device.to_str().unwrap();
+    let run = |size: &str, file: &Path, frames: &str, environment: &[(&str, &str)]| {
+        let file = file.to_str().unwrap();
+        let arguments = [
+            "record",
+            file,
+            "--virtual-camera",
+            "chain",
+            "--filter",
+            "noir",
+            "--device",
+            device,
+            "--format",
+            "NV12",
+            "--size",
+            size,
+            "--frames",
+            frames,
+        ];
+        let app = start(&daemon, &arguments, environment);
+        let seen = watch(&daemon, "chain");
+        (report(&app.wait_with_output().unwrap()), seen)
+    };
+
+    // Software: it reads the frames' own memory.
+    let file = scratch("x264.mkv");
+    let (said, seen) = run("320x180", &file, "90", &[]);
+    for hop in [
+        "wgpu:buffer -> effect(noir) -> export NV12 (exported dma-buf) -> to-x264enc(GStreamer) -> PipeWire camera chain",
+        "H.264 by x264enc (software)",
+        "CPU bytes/frame: 0\n",
+    ] {
+        assert!(said.contains(hop), "{hop:?} is not in\n{said}");
+    }
+    assert!(said.contains(", 0 of them copied"), "{said}");
+    assert_eq!(pictures(&daemon, &file, 320 * 180), recorded_of(&said));
+    assert!(seen.len() >= 5, "{} seen", seen.len());
+    assert!(seen.iter().all(|(dmabuf, grey)| *dmabuf && *grey), "{seen:?}");
+
+    // A device: it imports the frames' own memory.
+    let file = scratch("fwht.fwht");
+    let (said, seen) = run("1280x720", &file, "12", &[]);
+    assert!(
+        said.contains("FWHT by v4l2fwhtenc (hardware, dma-bufs imported)"),
+        "{said}"
+    );
+    assert!(said.contains("CPU bytes/frame: 0\n"), "{said}");
+    let bytes = std::fs::read(&file).unwrap();
+    let magic = [0x4f, 0x4f, 0x4f, 0x4f, 0xff, 0xff, 0xff, 0xff];
+    let units = bytes.windows(8).filter(|window| *window == magic).count() as u64;
+    assert_eq!(units, recorded_of(&said));
+    assert!(seen.iter().all(|(dmabuf, grey)| *dmabuf && *grey), "{seen:?}");
+
+    if !dmaframe_testkit::in_lab() {
+        return;
+    }
+    // Without memory that devices share.
+    let _hidden = Hidden::new(&["/dev/udmabuf", "/dev/dma_heap"]);
+    let file = scratch("cpu.mkv");
+    let (said, seen) = run("320x180", &file, "60", &[("DMAFRAME_EXPORT", "-exported,-host")]);
+    for reason in [
+        "export NV12 (readback)",
+        "exported dma-buf not used: switched off",
+        "the processed pictures are CPU memory",
+    ] {
+        assert!(said.contains(reason), "{reason:?} is not in\n{said}");
+    }
+    assert!(!said.contains("CPU bytes/frame: 0\n"), "{said}");
+    assert_eq!(pictures(&daemon, &file, 320 * 180), recorded_of(&said));
+    assert!(
+        seen.len() >= 5 && seen.iter().all(|(dmabuf, grey)| !dmabuf && *grey),
+        "{seen:?}"
+    );
+}
+
+/// Frames in the recording, as the app says; with those it dropped they are all.
+fn recorded_of(report: &str) -> u64 {
+    let line = report
+        .lines()
+        .find(|line| line.starts_with("recording: "))
+        .unwrap();
+    let recorded = number(line, " frames, ");
+    let dropped = number(line, " dropped)");
+    let done = report.lines().find(|line| line.contains(" frames in ")).unwrap();
+    assert_eq!(recorded + dropped, number(done, " frames in "), "{report}");
+    assert!(recorded > 0, "{report}");
+    recorded
+}
+
+#[test]
+fn ctrl_c_ends_a_recording_with_a_file_that_plays() {
+    need!(Device::Program("pipewire"));
+    let daemon = Daemon::bare();
+    let file = scratch("stopped.mp4");
+    let arguments = [
+        "record",
+        file.to_str().unwrap(),
+        "--device",
+        "test",
+        "--size",
+        "320x180",
+    ];
+    let mut app = start(&daemon, &arguments, &[]);
+    let mut lines = BufReader::new(app.stdout.take().unwrap()).lines();
+    let mut said: Vec<_> = lines
+        .by_ref()
+        .map(Result::unwrap)
+        .take_while(|line| !line.contains("recording"))
+        .collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let killed = Command::new("kill")
+        .args(["-INT", &app.id().to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+    said.extend(lines.map(Result::unwrap));
+    assert!(app.wait().unwrap().success(), "{said:?}");
+    let recorded = recorded_of(&said.join("\n"));
+    assert!(recorded >= 10, "{recorded} frames in a second");
+    assert_eq!(pictures(&daemon, &file, 320 * 180), recorded);
+}
