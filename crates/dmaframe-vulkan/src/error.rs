@@ -333,13 +333,7 @@ impl Error {
 
     /// For `map_err` on a refusal.
     pub(crate) fn refused(route: Route) -> impl Fn(Refusal) -> Self {
-        move |refusal| match refusal {
-            Refusal::Vk {
-                call,
-                result: vk::Result::ERROR_DEVICE_LOST,
-            } => Self::DeviceLost { call },
-            refusal => Self::Refused { route, refusal },
-        }
+        move |refusal| refusal.by(route)
     }
 
     /// The reason, if a route refused.
@@ -353,6 +347,18 @@ impl Error {
 }
 
 impl Refusal {
+    /// The error that says which route refused: [`Error::Refused`], or [`Error::DeviceLost`] where that is the reason.
+    #[must_use]
+    pub fn by(self, route: Route) -> Error {
+        match self {
+            Self::Vk {
+                call,
+                result: vk::Result::ERROR_DEVICE_LOST,
+            } => Error::DeviceLost { call },
+            refusal => Error::Refused { route, refusal },
+        }
+    }
+
     /// For `map_err` on a Vulkan call.
     pub(crate) fn vk(call: &'static str) -> impl Fn(vk::Result) -> Self {
         move |result| Self::Vk { call, result }
@@ -372,6 +378,11 @@ mod tests {
             Error::refused(Route::Buffer)(Refusal::vk(call)(lost)),
             Error::DeviceLost { call }
         );
+        // Anything else stays what it is.
+        let full = vk::Result::ERROR_OUT_OF_DEVICE_MEMORY;
+        assert_eq!(Error::vk(call)(full), Error::Vk { call, result: full });
+        let refusal = Refusal::vk(call)(full);
+        assert_eq!(refusal.clone().by(Route::Image).refusal(), Some(&refusal));
     }
 
     #[test]

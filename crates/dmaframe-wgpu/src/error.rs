@@ -106,13 +106,25 @@ pub enum Error {
     Lost,
     /// The Vulkan half refused or failed.
     #[error(transparent)]
-    Vulkan(#[from] dmaframe_vulkan::Error),
+    Vulkan(dmaframe_vulkan::Error),
     /// A frame was not converted.
     #[error(transparent)]
     Convert(#[from] crate::ConvertError),
     /// The core refused.
     #[error(transparent)]
     Frame(#[from] dmaframe_core::Error),
+}
+
+impl From<dmaframe_vulkan::Error> for Error {
+    /// A lost device is one error, whichever half finds out.
+    fn from(error: dmaframe_vulkan::Error) -> Self {
+        match error {
+            dmaframe_vulkan::Error::DeviceLost { call } => Self::DeviceLost {
+                text: format!("{call} says VK_ERROR_DEVICE_LOST"),
+            },
+            error => Self::Vulkan(error),
+        }
+    }
 }
 
 fn list(refusals: &[(Route, Refusal)]) -> String {
@@ -126,4 +138,24 @@ fn list(refusals: &[(Route, Refusal)]) -> String {
 fn texts(passed_over: &[crate::PassedOver]) -> String {
     let texts: Vec<_> = passed_over.iter().map(|passed| passed.to_string()).collect();
     texts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_device_is_the_same_error_from_either_half() {
+        let lost = |error: Error| match error {
+            Error::DeviceLost { text } => text,
+            other => panic!("{other}"),
+        };
+        let call = "vkQueueSubmit";
+        let text = "vkQueueSubmit says VK_ERROR_DEVICE_LOST";
+        assert_eq!(lost(dmaframe_vulkan::Error::DeviceLost { call }.into()), text);
+        let result = dmaframe_vulkan::ash::vk::Result::ERROR_DEVICE_LOST;
+        assert_eq!(lost(Refusal::Vk { call, result }.by(Route::Export).into()), text);
+        let other = Refusal::NotVulkan.by(Route::Export).into();
+        assert!(matches!(other, Error::Vulkan(_)), "{other}");
+    }
 }

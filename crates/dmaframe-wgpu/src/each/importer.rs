@@ -288,13 +288,8 @@ pub(super) fn fits(gpu: &Gpu, bytes: u64) -> Result<(), Refusal> {
 
 /// A refusal, unless it is the device's end.
 pub(super) fn refused(route: Route, refusal: Refusal) -> Result<Tried, Error> {
-    match refusal {
-        Refusal::Vk {
-            call,
-            result: dmaframe_vulkan::ash::vk::Result::ERROR_DEVICE_LOST,
-        } => Err(Error::DeviceLost {
-            text: format!("{route}: {call}"),
-        }),
-        refusal => Ok(Tried::Refused(refusal)),
+    match refusal.by(route) {
+        dmaframe_vulkan::Error::Refused { refusal, .. } => Ok(Tried::Refused(refusal)),
+        lost => Err(lost.into()),
     }
 }

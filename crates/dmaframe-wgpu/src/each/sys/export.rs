@@ -40,10 +40,7 @@ pub(in super::super) fn imported(
     claim: &DeviceClaim,
 ) -> Result<Shared, Error> {
     let import = BufferImport::for_writing(gpu, claim, USAGE);
-    let import = import.map_err(|refusal| dmaframe_vulkan::Error::Refused {
-        route: Route::Buffer,
-        refusal,
-    })?;
+    let import = import.map_err(|refusal| refusal.by(Route::Buffer))?;
     wrap(device, Arc::new(import))
 }
 
@@ -125,8 +122,7 @@ pub(in super::super) fn takes_pages(gpu: &Gpu) -> Result<(), Error> {
 }
 
 fn refused(refusal: Refusal) -> Error {
-    let route = Route::HostPointer;
-    dmaframe_vulkan::Error::Refused { route, refusal }.into()
+    refusal.by(Route::HostPointer).into()
 }
 
 /// The pages of a memfd, of which the bytes from `from` to `end` are written by [`copy_out`].
