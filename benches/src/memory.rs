@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use dmaframe_alloc::{Allocator, Bytes, DmaHeap, FramePool, Memfd, Request, Udmabuf};
+use dmaframe_alloc::{Allocator as _, Bytes, DmaHeap, FramePool, Memfd, Request, Udmabuf};
 use dmaframe_core::{ColorInfo, Fourcc, Frame, FrameParts, Layout, Size};
 
 /// 1080p and 4K.
@@ -69,25 +69,6 @@ impl Kind {
             frames.push(frame);
         }
         Ok(pool)
-    }
-
-    /// A buffer of its own, in no frame yet.
-    #[cfg(feature = "gpu")]
-    pub(crate) fn buffer(
-        self,
-        fourcc: Fourcc,
-        size: Size,
-    ) -> Result<std::sync::Arc<dmaframe_core::Buffer>, String> {
-        let request = Request::new(fourcc, size);
-        let allocator: Box<dyn Allocator> = match self {
-            Self::Bytes => Box::new(Bytes::new()),
-            Self::Memfd => Box::new(Memfd::new()),
-            Self::Udmabuf => Box::new(Udmabuf::new()),
-            Self::SystemHeap => Box::new(DmaHeap::system()),
-        };
-        let layout = allocator.plan(&request).map_err(|e| e.to_string())?;
-        let buffer = allocator.allocate(&layout, dmaframe_core::next_generation());
-        buffer.map(std::sync::Arc::new).map_err(|e| e.to_string())
     }
 
     /// One frame of it that keeps its memory, with its colour said.

@@ -1,10 +1,9 @@
 //! Frames by the routes of this library: ready for a shader on the GPU, and out of it again.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
-use dmaframe_core::{Buffer, ColorInfo, Frame, FrameMeta};
+use dmaframe_core::{ColorInfo, Frame, FrameMeta};
 use dmaframe_wgpu::v30::{ExportPool, Exporting, Importer};
 use dmaframe_wgpu::{ExportMemory, ImportOptions, Route, Routes};
 
@@ -56,32 +55,33 @@ pub(crate) fn upload(bench: &Bench, picture: &Picture) -> Result<f64, String> {
     import(bench, picture, Kind::Memfd, Route::Upload)
 }
 
-/// What was rendered, as a frame: in a memfd that the GPU writes, where it takes one.
+/// What was rendered, as a frame in a memfd: the GPU copies it there.
 pub(crate) fn export(bench: &Bench, picture: &Picture) -> Result<f64, String> {
-    let memfds = (0..SLOTS)
-        .map(|_| Kind::Memfd.buffer(picture.fourcc, picture.size))
-        .collect::<Result<Vec<_>, _>>()?;
-    exporting(bench, picture, memfds, ExportMemory::HostPointer)
+    exporting(bench, picture, &[ExportMemory::Exported])
 }
 
-/// The same without memory of ours: a dma-buf, or read back.
+/// The same with the CPU's copy, where neither a dma-buf nor a memfd can be written by the GPU.
 pub(crate) fn read_back(bench: &Bench, picture: &Picture) -> Result<f64, String> {
-    exporting(bench, picture, Vec::new(), ExportMemory::Readback)
+    exporting(
+        bench,
+        picture,
+        &[ExportMemory::Exported, ExportMemory::HostPointer],
+    )
 }
 
-fn exporting(
-    bench: &Bench,
-    picture: &Picture,
-    buffers: Vec<Arc<Buffer>>,
-    wanted: ExportMemory,
-) -> Result<f64, String> {
-    let mut builder = ExportPool::builder(&bench.gpu, picture.fourcc, picture.size)
+/// In the best kind of memory that is not `off`, which is the one after the last of these.
+fn exporting(bench: &Bench, picture: &Picture, off: &[ExportMemory]) -> Result<f64, String> {
+    let builder = ExportPool::builder(&bench.gpu, picture.fourcc, picture.size)
         .color(ColorInfo::BT709)
         .slots(SLOTS);
-    if !buffers.is_empty() {
-        builder = builder.buffers(buffers);
-    }
+    let builder = off
+        .iter()
+        .fold(builder, |builder, memory| builder.without(*memory));
     let pool = builder.build().map_err(|e| e.to_string())?;
+    let wanted = match off {
+        [ExportMemory::Exported] => ExportMemory::HostPointer,
+        _ => ExportMemory::Readback,
+    };
     if pool.memory() != wanted {
         let reasons: Vec<_> = pool.passed_over().iter().map(ToString::to_string).collect();
         return Err(format!("it is {}; {}", pool.memory(), reasons.join("; ")));
