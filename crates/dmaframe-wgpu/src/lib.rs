@@ -10,6 +10,7 @@ mod export;
 mod level;
 mod options;
 mod sys;
+mod timing;
 mod track;
 mod verdict;
 
@@ -22,6 +23,7 @@ pub use error::Error;
 pub use export::{Counts, ExportMemory, PassedOver};
 pub use level::Level;
 pub use options::{FenceExport, GpuOptions, ImportOptions, Routes};
+pub use timing::Timing;
 pub use verdict::Verdict;
 
 #[cfg(feature = "wgpu-28")]

@@ -12,11 +12,13 @@ mod images;
 mod imported;
 mod importer;
 mod open;
+mod presenter;
 mod processor;
 mod scope;
 mod submit;
 mod sys;
 mod upload;
+mod viewer;
 
 #[doc(hidden)]
 pub use converter::Shape;
@@ -26,6 +28,9 @@ pub use export::{ExportBuilder, ExportPool, ExportTarget, Exporting};
 pub use gpu::Gpu;
 pub use imported::{Imported, PlaneBuffer, PlaneTexture, Source};
 pub use importer::Importer;
-pub use open::{open_best, open_device};
+pub use open::{open_best, open_device, open_for};
+pub(crate) use presenter::Next;
+pub use presenter::{Overlay, Presenter, Turn};
 pub use processor::{Processor, ProcessorBuilder};
 pub use submit::{Submission, Tracked};
+pub use viewer::Viewer;

@@ -6,13 +6,16 @@ use super::wgpu::hal::api::Vulkan;
 use super::wgpu::hal::vulkan::{self, Adapter, CreateDeviceCallback, Queue};
 use super::wgpu::hal::{DeviceError, OpenDevice};
 use super::wgpu::{
-    Backends, Device, DeviceDescriptor, Instance, InstanceDescriptor, Texture, TextureDescriptor,
+    Backends, Device, DeviceDescriptor, Instance, InstanceDescriptor, InstanceFlags, Texture,
+    TextureDescriptor,
 };
 
-/// wgpu on Vulkan, without windows.
+/// wgpu on Vulkan.
 pub(crate) fn instance() -> Instance {
     Instance::new(&InstanceDescriptor {
         backends: Backends::VULKAN,
+        // WGPU_VALIDATION=0: the validation layer, which debug builds have on, is slower than all the rest.
+        flags: InstanceFlags::default().with_env(),
         ..InstanceDescriptor::default()
     })
 }
@@ -59,4 +62,22 @@ pub(crate) unsafe fn texture(
 ) -> Texture {
     // SAFETY: the caller's promises are the call's.
     unsafe { device.create_texture_from_hal::<Vulkan>(hal, descriptor) }
+}
+
+/// The surface's next texture.
+pub(crate) fn next_texture(surface: &super::wgpu::Surface<'_>) -> super::each::Next {
+    use super::each::Next;
+    use super::wgpu::SurfaceError as Error;
+    match surface.get_current_texture() {
+        Ok(texture) => Next::Texture(texture),
+        Err(Error::Timeout) => Next::Later,
+        Err(Error::Outdated) => Next::Outdated,
+        Err(Error::Lost) => Next::Lost,
+        Err(Error::OutOfMemory | Error::Other) => Next::Refused,
+    }
+}
+
+/// Gives a texture to the screen.
+pub(crate) fn present(_gpu: &super::Gpu, texture: super::wgpu::SurfaceTexture) {
+    texture.present();
 }

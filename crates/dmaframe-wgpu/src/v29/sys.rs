@@ -9,10 +9,12 @@ use super::wgpu::{
     Backends, Device, DeviceDescriptor, Instance, InstanceDescriptor, Texture, TextureDescriptor,
 };
 
-/// wgpu on Vulkan, without windows.
+/// wgpu on Vulkan.
 pub(crate) fn instance() -> Instance {
     let mut descriptor = InstanceDescriptor::new_without_display_handle();
     descriptor.backends = Backends::VULKAN;
+    // WGPU_VALIDATION=0: the validation layer, which debug builds have on, is slower than all the rest.
+    descriptor.flags = descriptor.flags.with_env();
     Instance::new(descriptor)
 }
 
@@ -65,4 +67,22 @@ pub(crate) unsafe fn texture(
 ) -> Texture {
     // SAFETY: the caller's promises are the call's.
     unsafe { device.create_texture_from_hal::<Vulkan>(hal, descriptor) }
+}
+
+/// The surface's next texture.
+pub(crate) fn next_texture(surface: &super::wgpu::Surface<'_>) -> super::each::Next {
+    use super::each::Next;
+    use super::wgpu::CurrentSurfaceTexture as Current;
+    match surface.get_current_texture() {
+        Current::Success(texture) | Current::Suboptimal(texture) => Next::Texture(texture),
+        Current::Timeout | Current::Occluded => Next::Later,
+        Current::Outdated => Next::Outdated,
+        Current::Lost => Next::Lost,
+        Current::Validation => Next::Refused,
+    }
+}
+
+/// Gives a texture to the screen.
+pub(crate) fn present(_gpu: &super::Gpu, texture: super::wgpu::SurfaceTexture) {
+    texture.present();
 }
