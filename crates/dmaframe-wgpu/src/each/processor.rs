@@ -11,6 +11,9 @@ use super::{Converter, Effect, ExportPool, Exporting, Gpu, Importer, Target, wgp
 use crate::convert::upright;
 use crate::{Conversion, Error, ExportMemory, ImportOptions, Route};
 
+/// How many frames go by before imports are looked through for those whose buffers are gone: cameras come and go.
+const TIDY: u64 = 64;
+
 /// What cameras, recorders and virtual cameras do with every frame, in one call: import, convert, apply an
 /// [`Effect`], and export into memory that encoders, displays and other processes take. The CPU touches no pixel where
 /// the device imports and exports dma-bufs; where it does not, the hops and [`Processor::reasons`] say so.
@@ -44,6 +47,7 @@ pub struct Processor {
     drawn: Option<Arc<Hop>>,
     stage: Option<Stage>,
     start: Instant,
+    frames: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -168,6 +172,7 @@ impl ProcessorBuilder {
             drawn: None,
             stage: None,
             start: Instant::now(),
+            frames: 0,
         }
     }
 }
@@ -215,6 +220,13 @@ impl Processor {
     /// # Errors
     /// As [`Processor::run`].
     pub fn start(&mut self, frame: &Frame) -> Result<Exporting, Error> {
+        self.frames += 1;
+        if self.frames.is_multiple_of(TIDY) {
+            // What is bound keeps them too.
+            if self.importer.trim() != 0 {
+                self.converter.trim();
+            }
+        }
         let imported = self.importer.import(frame)?;
         self.count_import(frame, imported.route());
         let stage = self.stage(frame)?;
