@@ -2,6 +2,11 @@
 //! dma-bufs are to be had, every picture arrives where they are not, and the report says which it was.
 #![cfg(all(feature = "record", feature = "pipewire"))]
 
+#[cfg(feature = "window")]
+#[path = "window/screens.rs"]
+#[allow(dead_code, reason = "the window's own test uses the rest")]
+mod screens;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -271,4 +276,138 @@ fn ctrl_c_ends_a_recording_with_a_file_that_plays() {
     let recorded = recorded_of(&said.join("\n"));
     assert!(recorded >= 10, "{recorded} frames in a second");
     assert_eq!(pictures(&daemon, &file, 320 * 180), recorded);
+}
+
+/// A process's descriptors, and the KiB of its memory that are its own.
+fn held(process: u32) -> (usize, u64) {
+    let entries = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let mut kinds = std::collections::BTreeMap::<String, usize>::new();
+    for target in entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()) {
+        let kind = target.display().to_string();
+        *kinds.entry(kind.split(['[', ' ']).next().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    println!("{kinds:?}");
+    let descriptors = kinds.values().sum();
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    let mut words = line.split_whitespace().skip(1);
+    (descriptors, words.next().unwrap().parse().unwrap())
+}
+
+/// What the window shows is another test's; here it is one of three that must not wait for each other.
+#[cfg(feature = "window")]
+#[test]
+#[ignore = "a minute long, or as long as SOAK_SECONDS says"]
+fn three_outputs_go_on_while_the_camera_is_pulled_out_and_plugged_in_again() {
+    use std::time::Instant;
+
+    if !dmaframe_testkit::in_lab() {
+        dmaframe_testkit::skip("unbinding a driver is for the lab alone");
+        return;
+    }
+    let device = need!(Device::Capture("vivid"));
+    let seconds: u64 = std::env::var("SOAK_SECONDS").map_or(60, |text| text.parse().unwrap());
+    let daemon = Daemon::bare();
+    let Some(sway) = screens::Sway::start((320, 180), 60) else {
+        return;
+    };
+    let file = scratch("soak.mkv");
+    let mut command = program(&daemon, env!("CARGO_BIN_EXE_camera"));
+    sway.environment(&mut command);
+    command
+        .args([
+            "preview",
+            "--record",
+            file.to_str().unwrap(),
+            "--virtual-camera",
+            "chain",
+            "--filter",
+            "mono",
+        ])
+        .args([
+            "--device",
+            device.to_str().unwrap(),
+            "--format",
+            "NV12",
+            "--size",
+            "320x180",
+        ])
+        .args(["--fps", "15", "--seconds", &seconds.to_string()]);
+    let output = scratch("soak.txt");
+    let log = std::fs::File::create(&output).unwrap();
+    let mut app = command
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let process = app.id();
+
+    let (seen, longest) = std::thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let capture = CaptureStream::builder()
+                .remote(daemon.remote())
+                .name("watcher")
+                .target(Target::Unlinked)
+                .start()
+                .unwrap();
+            daemon.link("chain", "watcher");
+            let (mut seen, mut longest, mut last) = (0_u64, Duration::ZERO, None);
+            loop {
+                match capture.next(LONG).unwrap() {
+                    Some(Event::Frame(frame)) => {
+                        assert!(frame.as_dmabuf().is_some());
+                        seen += 1;
+                        let now = Instant::now();
+                        longest = longest.max(last.map_or(Duration::ZERO, |last| now - last));
+                        last = Some(now);
+                    }
+                    Some(Event::Unlinked | Event::NodeRemoved { .. }) | None => return (seen, longest),
+                    Some(_) => {}
+                }
+            }
+        });
+        let driver = |action: &str| {
+            std::fs::write(format!("/sys/bus/platform/drivers/vivid/{action}"), "vivid.0").unwrap();
+        };
+        let rest = |part: u64| std::thread::sleep(Duration::from_secs(seconds * part / 10));
+        let replug = || {
+            driver("unbind");
+            rest(1);
+            driver("bind");
+        };
+        // With the first one come the placeholder's own buffers, which are kept.
+        rest(1);
+        replug();
+        rest(2);
+        let before = held(process);
+        replug();
+        rest(1);
+        replug();
+        rest(2);
+        let after = held(process);
+        println!("descriptors and anonymous KiB: {before:?}, then {after:?}");
+        assert!(after.0 <= before.0 + 3, "descriptors: {before:?}, then {after:?}");
+        assert!(
+            after.1 <= before.1 + 16 * 1024,
+            "memory: {before:?}, then {after:?}"
+        );
+        assert!(
+            app.wait().unwrap().success(),
+            "{}",
+            std::fs::read_to_string(&output).unwrap()
+        );
+        watching.join().unwrap()
+    });
+    let said = std::fs::read_to_string(&output).unwrap();
+    println!("{said}\nthe watcher saw {seen}, at most {longest:?} apart");
+    assert_eq!(pictures(&daemon, &file, 320 * 180), recorded_of(&said));
+    for line in ["plug it in again", "note: back: vivid", "CPU bytes/frame: 0\n"] {
+        assert!(said.contains(line), "{line:?} is not in\n{said}");
+    }
+    assert!(
+        longest < Duration::from_secs(4) && seen > 3 * seconds,
+        "{seen}, at most {longest:?} apart"
+    );
+    let shown = number(said.split("shown ").nth(1).unwrap(), ", replaced");
+    assert!(shown > 3 * seconds, "{said}");
 }
