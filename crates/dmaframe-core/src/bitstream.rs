@@ -1,5 +1,7 @@
 //! Encoded pictures: not frames.
 
+mod keyframe;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,6 +34,20 @@ impl Codec {
     pub const VP9: Self = Self(u32::from_le_bytes(*b"VP90"));
     /// FWHT, the codec of the kernel's test driver vicodec.
     pub const FWHT: Self = Self(u32::from_le_bytes(*b"FWHT"));
+
+    /// Whether an access unit that begins with these bytes can be decoded without another one, by its own headers: FWHT's
+    /// flags, the first slice of an H.264 or H.265 byte stream, VP8's and VP9's frame headers; always for JPEG. `None` where
+    /// the bytes do not say, and for other codecs.
+    ///
+    /// ```
+    /// use dmaframe_core::Codec;
+    /// assert_eq!(Codec::H264.stands_alone(&[0, 0, 0, 1, 0x65, 0x88]), Some(true));
+    /// assert_eq!(Codec::H264.stands_alone(&[0, 0, 0, 1, 0x41, 0x9a]), Some(false));
+    /// ```
+    #[must_use]
+    pub fn stands_alone(self, start: &[u8]) -> Option<bool> {
+        keyframe::stands_alone(self, start)
+    }
 }
 
 impl fmt::Display for Codec {
@@ -130,6 +146,32 @@ impl Bitstream {
         self.keyframe
     }
 
+    /// Says whether it can be decoded without another one: for producers that know better than its buffer's driver.
+    pub fn set_keyframe(&mut self, keyframe: bool) {
+        self.keyframe = keyframe;
+    }
+
+    /// Whether its own bytes say that it can be decoded without another one ([`Codec::stands_alone`]); reads the first
+    /// few thousand of them.
+    ///
+    /// # Errors
+    /// As [`Frame::map_read`].
+    pub fn stands_alone(&self, deadline: impl Into<Deadline>) -> Result<Option<bool>, Error> {
+        // Nothing to be read.
+        if let known @ Some(_) = self.codec.stands_alone(&[]) {
+            return Ok(known);
+        }
+        let mut start = [0; keyframe::LOOK];
+        let found = self.map_read(deadline)?.copy_start(&mut start)?;
+        Ok(self.codec.stands_alone(&start[..found]))
+    }
+
+    /// What the bytes lie in: one row of [`Fourcc::R8`], of which the first [`Bitstream::len`] are the unit's. For devices
+    /// that read the unit where it is: a clone of it keeps the producer's buffer.
+    pub fn frame(&self) -> &Frame {
+        &self.carrier
+    }
+
     /// When it was captured.
     #[must_use]
     pub fn timestamp(&self) -> Option<Timestamp> {
@@ -198,6 +240,16 @@ impl BitstreamView<'_> {
     /// [`Error::Foreign`] when others may write the memory: use [`BitstreamView::to_vec`].
     pub fn bytes(&self) -> Result<&[u8], Error> {
         Ok(&self.view.row(0, 0)?[..self.len])
+    }
+
+    /// Copies as many of the first bytes as `to` takes, and gives their number.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`].
+    pub fn copy_start(&self, to: &mut [u8]) -> Result<usize, Error> {
+        let len = to.len().min(self.len);
+        self.view.copy_start(&mut to[..len])?;
+        Ok(len)
     }
 
     /// A copy of the bytes.

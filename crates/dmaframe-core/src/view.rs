@@ -128,6 +128,11 @@ impl<'a> ReadView<'a> {
         View::begin(frame, Access::Read, deadline).map(|inner| Self { inner })
     }
 
+    /// Copies the first samples of the first row, no more than there are.
+    pub(crate) fn copy_start(&self, to: &mut [u8]) -> Result<(), Error> {
+        self.inner.copy_part(to)
+    }
+
     reading!();
 }
 

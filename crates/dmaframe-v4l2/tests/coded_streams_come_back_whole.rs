@@ -53,7 +53,8 @@ fn bytes(unit: &Bitstream) -> Vec<u8> {
     unit.map_read(PATIENCE).unwrap().to_vec().unwrap()
 }
 
-/// Whether a unit stands alone, by `struct fwht_cframe_hdr`: vicodec's encoder does not set `V4L2_BUF_FLAG_KEYFRAME`.
+/// Whether a unit stands alone, by `struct fwht_cframe_hdr` and without the code under test: vicodec's encoder does not set
+/// `V4L2_BUF_FLAG_KEYFRAME`.
 fn stands_alone(unit: &Bitstream) -> bool {
     let bytes = bytes(unit);
     assert_eq!(bytes[..8], [0x4f, 0x4f, 0x4f, 0x4f, 0xff, 0xff, 0xff, 0xff]);
@@ -113,6 +114,7 @@ fn units_and_pictures_are_those_of_the_same_driver_used_the_plain_way() {
             assert_eq!(unit.meta().sequence, Some(n));
             // vicodec's groups of ten.
             assert_eq!(stands_alone(unit), n % 10 == 0, "unit {n}");
+            assert_eq!(unit.is_keyframe(), n % 10 == 0, "unit {n}");
         }
 
         v4l2_ctl(
@@ -221,6 +223,65 @@ fn a_cameras_buffers_are_encoded_where_they_are() {
             .sum();
         assert!(far / (luma as u64) < 8, "mean distance {}", far / luma as u64);
     }
+}
+
+/// An encoder's units go into a decoder where they are, and come out as they do when they are copied.
+#[test]
+fn a_decoder_reads_units_where_the_encoder_wrote_them() {
+    let enc = need_m2m!("vicodec", Encoder);
+    let dec = need_m2m!("vicodec", Decoder);
+    let count = 24;
+    let copied = encode(&enc, PixelFormat::NV12, SIZE, 0, count);
+    let expected = through(&mut decoder(&dec), copied.clone(), shown);
+
+    let mut encoder = encoder(&enc, PixelFormat::NV12, SIZE);
+    let mut decoder = Decoder::builder(Device::open_m2m(&dec).unwrap())
+        .input(FormatRequest::new(FWHT, SIZE))
+        .import_input()
+        .start()
+        .unwrap();
+    let report = PathReport::new();
+    report.add(encoder.output_hop().clone());
+    report.add(decoder.input_hop().clone());
+    let pool = pool(&layout(PixelFormat::NV12, SIZE), 6);
+    let mut pictures = Vec::new();
+    for n in 0..count {
+        encoder.submit(picture(&pool, n, time(n)), PATIENCE).unwrap();
+        let unit = encoder
+            .next(PATIENCE)
+            .unwrap()
+            .and_then(Output::into_item)
+            .unwrap();
+        assert!(unit.is_dmabuf());
+        decoder.submit(unit, PATIENCE).unwrap();
+        while let Some(output) = decoder.try_next().unwrap() {
+            pictures.extend(shown(output));
+        }
+    }
+    assert_eq!(decoder.input_hop().counts().zero_copy, count);
+    assert_eq!(report.cpu_bytes_per_frame(), 0, "{report}");
+    decoder.drain().unwrap();
+    pictures.extend(
+        rest(&mut decoder)
+            .into_iter()
+            .map(|frame| (common::pixels(&frame), frame.meta().clone())),
+    );
+    assert_eq!(pictures.len(), expected.len());
+    for (n, (found, wanted)) in pictures.iter().zip(&expected).enumerate() {
+        assert!(found.0 == wanted.0, "picture {n} differs");
+        assert_eq!(found.1.timestamp, wanted.1.timestamp, "picture {n}");
+    }
+
+    // Units in bytes are copied by the same decoder, and said to be.
+    let again = through(&mut decoder, copied, shown);
+    assert!(
+        again
+            .iter()
+            .zip(&expected)
+            .all(|(found, wanted)| found.0 == wanted.0)
+    );
+    assert_eq!(again.len(), expected.len());
+    assert!(decoder.input_hop().counts().cpu_bytes > 0);
 }
 
 #[test]
@@ -436,7 +497,7 @@ fn controls_reach_the_encoder_and_those_it_lacks_are_named() {
         .start()
         .unwrap();
     let units = through(&mut encoder, (0..7).map(|n| picture(&pool, n, n)), coded);
-    let keys: Vec<_> = units.iter().map(stands_alone).collect();
+    let keys: Vec<_> = units.iter().map(Bitstream::is_keyframe).collect();
     assert_eq!(keys, [true, false, false, true, false, false, true]);
     let error = encoder.set_bitrate(1_000_000).unwrap_err();
     assert!(matches!(error, Error::NoControl { .. }), "{error}");

@@ -138,6 +138,25 @@ impl<'a> View<'a> {
             found,
             needed: len,
         })?;
+        self.copy_from(object, offset, to)?;
+        Ok(len)
+    }
+
+    /// Copies the beginning of the first row.
+    pub(crate) fn copy_part(&self, to: &mut [u8]) -> Result<(), Error> {
+        let (object, offset, len) = self.row(0, 0)?;
+        if to.len() > len {
+            return Err(Error::OutOfRange {
+                what: "byte",
+                index: to.len(),
+                limit: len,
+            });
+        }
+        self.copy_from(object, offset, to)
+    }
+
+    fn copy_from(&self, object: usize, offset: usize, to: &mut [u8]) -> Result<(), Error> {
+        let len = to.len();
         if self.slices {
             to.copy_from_slice(self.slice((object, offset, len))?);
         } else if !self.memory[object].copy_out(offset, to) {
@@ -147,7 +166,7 @@ impl<'a> View<'a> {
                 limit: self.memory[object].len(),
             });
         }
-        Ok(len)
+        Ok(())
     }
 }
 

@@ -147,6 +147,17 @@ impl<O: Item> Mem2MemBuilder<Frame, O> {
     }
 }
 
+impl<O: Item> Mem2MemBuilder<Bitstream, O> {
+    /// Reads access units that lie in dma-bufs where they are, as an encoder's ([`Bitstream::frame`]): its
+    /// buffer goes back when the decoder has read it. A buffer must have as many bytes as
+    /// [`Mem2Mem::input_format`]'s memory plane has (see [`FormatRequest::buffer_size`]); units in smaller ones, and those in
+    /// bytes, are copied into dma-bufs of this process. Without this every unit is copied into the driver's own buffers.
+    pub fn import_input(mut self) -> Self {
+        self.choices.input_memory = InputMemory::Import;
+        self
+    }
+}
+
 impl<I: Item> Mem2MemBuilder<I, Frame> {
     /// Pictures are written into these dma-bufs instead of the driver's own: called with the format and the layout the
     /// driver writes, again for each change of a stream's size. As for

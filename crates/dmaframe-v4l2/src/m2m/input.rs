@@ -241,7 +241,7 @@ impl Input {
         Ok(())
     }
 
-    /// Queues an access unit, copied into the driver's or our memory.
+    /// Queues an access unit: its own memory if the driver can read that, else copied into the driver's or our memory.
     pub(super) fn queue_unit(
         &mut self,
         device: &Device,
@@ -261,6 +261,17 @@ impl Input {
                 limit,
             });
         }
+        let Some(reason) = self.why_copy_unit(unit.frame()) else {
+            let carrier = unit.frame();
+            wait_for(carrier, deadline).map_err(core(device))?;
+            let index = self.pick(device, Some(carrier.buffer_id()))?;
+            self.qbuf(device, index, Some(carrier), Some(unit.len()), time)?;
+            let slot = &mut self.slots[index];
+            slot.held = Some(carrier.clone());
+            slot.mapped = Some(carrier.buffer_id());
+            self.hop.zero_copy();
+            return Ok(());
+        };
         let index = self.pick(device, None)?;
         self.write(device, index, |view, _| {
             let from = unit.map_read(deadline)?;
@@ -274,11 +285,33 @@ impl Input {
             Ok(())
         })?;
         self.queue_own(device, index, Some(unit.len()), time)?;
-        self.hop.cpu_copy(
-            unit.len() as u64,
-            "an access unit goes into a buffer of the size the driver wants",
-        );
+        self.hop.cpu_copy(unit.len() as u64, reason);
         Ok(())
+    }
+
+    /// Why the driver cannot read an access unit's own memory; `None` when it can.
+    fn why_copy_unit(&self, carrier: &Frame) -> Option<&'static str> {
+        if self.memory == InputMemory::Driver {
+            return Some("the driver reads its own buffers");
+        }
+        if carrier.as_dmabuf().is_none() {
+            return Some("the unit is in no dma-buf");
+        }
+        let (objects, memory) = (carrier.buffer().objects(), self.format.memory_planes());
+        let ([object], [plane]) = (objects, memory) else {
+            return Some("the driver reads another number of dma-bufs");
+        };
+        // Bytes are counted from the start of the memory.
+        if carrier
+            .layout()
+            .planes()
+            .first()
+            .is_none_or(|plane| plane.offset != 0)
+        {
+            return Some("the unit does not begin where its dma-buf does");
+        }
+        (object.size() < u64::from(plane.size))
+            .then_some("the unit's dma-buf ends before the driver's buffers do")
     }
 
     fn mismatch(&self, device: &Device, reason: String) -> Error {

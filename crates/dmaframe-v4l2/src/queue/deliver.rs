@@ -83,11 +83,16 @@ impl Fill {
         let plane = info.planes[0];
         // Longer than its memory is refused by `from_slot`.
         let len = plane.bytesused.saturating_sub(plane.data_offset) as usize;
-        // An intra-only codec has no other frames, and its drivers often leave the flag out.
-        let intra = matches!(codec, dmaframe_core::Codec::MJPEG | dmaframe_core::Codec::JPEG);
-        let keyframe = intra || info.flags & abi::BUF_FLAG_KEYFRAME != 0;
+        let keyframe = info.flags & abi::BUF_FLAG_KEYFRAME != 0;
         let unit = Bitstream::from_slot(&self.returns, slot, entry.buffer(), codec, len, keyframe, meta);
-        unit.map(Captured::Bitstream)
+        let mut unit = unit?;
+        // Drivers that flag none of the three kinds (vicodec, cameras' JPEG) leave it to the stream.
+        let told = abi::BUF_FLAG_KEYFRAME | abi::BUF_FLAG_PFRAME | abi::BUF_FLAG_BFRAME;
+        if info.flags & told == 0 {
+            let read = unit.stands_alone(Deadline::now());
+            unit.set_keyframe(read.ok().flatten().unwrap_or(false));
+        }
+        Ok(Captured::Bitstream(unit))
     }
 
     fn copy(&mut self, device: &Device, captured: &Captured) -> Result<Captured, Error> {

@@ -45,6 +45,8 @@ pub(crate) const CAP_TIMEPERFRAME: u32 = 0x1000;
 pub(crate) const BUF_CAP_SUPPORTS_DMABUF: u32 = 1 << 2;
 
 pub(crate) const BUF_FLAG_KEYFRAME: u32 = 0x0000_0008;
+pub(crate) const BUF_FLAG_PFRAME: u32 = 0x0000_0010;
+pub(crate) const BUF_FLAG_BFRAME: u32 = 0x0000_0020;
 pub(crate) const BUF_FLAG_ERROR: u32 = 0x0000_0040;
 pub(crate) const BUF_FLAG_TIMESTAMP_MASK: u32 = 0x0000_e000;
 pub(crate) const BUF_FLAG_TIMESTAMP_MONOTONIC: u32 = 0x0000_2000;
