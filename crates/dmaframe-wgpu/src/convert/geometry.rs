@@ -36,6 +36,22 @@ impl Area {
         }
     }
 
+    /// As large as a picture of `size` can be within a target, in proportion and in the middle, on whole pixels.
+    #[must_use]
+    pub fn fitting(size: Size, within: Size) -> Self {
+        let (width, height) = (size.width.max(1) as f32, size.height.max(1) as f32);
+        let all = Self::full(within);
+        let scale = (all.width / width).min(all.height / height);
+        let width = (width * scale).round().clamp(1.0, all.width.max(1.0));
+        let height = (height * scale).round().clamp(1.0, all.height.max(1.0));
+        Self {
+            x: ((all.width - width) / 2.0).floor().max(0.0),
+            y: ((all.height - height) / 2.0).floor().max(0.0),
+            width,
+            height,
+        }
+    }
+
     pub(crate) fn is_sane(&self) -> bool {
         let all = [self.x, self.y, self.width, self.height];
         all.iter().all(|v| v.is_finite() && v.abs() <= 65536.0) && self.width > 0.0 && self.height > 0.0

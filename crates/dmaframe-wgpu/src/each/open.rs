@@ -45,21 +45,44 @@ pub fn open_device(adapter: &wgpu::Adapter, descriptor: &wgpu::DeviceDescriptor<
 /// # Errors
 /// [`Error::Wgpu`] when there is none, and as [`open_device`].
 pub fn open_best() -> Result<Gpu, Error> {
+    let options = wgpu::RequestAdapterOptions::default();
+    Ok(open(&version::instance(), &options)?.0)
+}
+
+/// As [`open_best`], a device that can draw into this surface, and its adapter, which knows what the surface takes.
+///
+/// # Errors
+/// As [`open_best`].
+pub fn open_for(
+    instance: &wgpu::Instance,
+    surface: &wgpu::Surface<'_>,
+) -> Result<(Gpu, wgpu::Adapter), Error> {
+    let options = wgpu::RequestAdapterOptions {
+        compatible_surface: Some(surface),
+        ..Default::default()
+    };
+    open(instance, &options)
+}
+
+fn open(
+    instance: &wgpu::Instance,
+    options: &wgpu::RequestAdapterOptions<'_, '_>,
+) -> Result<(Gpu, wgpu::Adapter), Error> {
     let refused = |text: String| Error::Wgpu {
         call: "request_adapter",
         text,
     };
-    let found = now(version::instance().request_adapter(&wgpu::RequestAdapterOptions::default()));
-    let adapter = found
+    let adapter = now(instance.request_adapter(options))
         .ok_or_else(|| refused("it is not ready at once".into()))?
         .map_err(|error| refused(error.to_string()))?;
     let limits = wgpu::Limits::downlevel_defaults().using_resolution(adapter.limits());
-    open_device(
+    let gpu = open_device(
         &adapter,
         &wgpu::DeviceDescriptor {
             label: Some("dmaframe"),
             required_limits: limits,
             ..Default::default()
         },
-    )
+    )?;
+    Ok((gpu, adapter))
 }
