@@ -1,0 +1,266 @@
+//! Settling on a format and making its buffers.
+
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use dmaframe_alloc::{Allocator, Memfd, Request};
+use dmaframe_core::negotiate::Pair;
+use dmaframe_core::{Layout, Modifier, TimelineDevice, next_generation};
+
+use super::super::CameraEvent;
+use super::super::pool::{Entry, Place, Sync};
+use super::{Settled, Worker};
+use crate::error::Error;
+use crate::pod::{self, BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data, meta_type};
+use crate::sys::{MAX_DAMAGE, NewData, Slot, Stream, Version, data_flag, meta_size};
+
+impl Worker {
+    pub(super) fn timelines(&self) -> Option<&TimelineDevice> {
+        let known = self.version.get() >= Version::SYNC_TIMELINE;
+        self.config.timelines.as_ref().filter(|_| known)
+    }
+
+    pub(super) fn offer(&self, fourcc: dmaframe_core::Fourcc) -> FormatOffer {
+        FormatOffer::new(fourcc, self.picture.borrow().1)
+            .framerate(self.config.framerate)
+            .color(self.config.color)
+    }
+
+    pub(super) fn offers(&self) -> Vec<PodBuf> {
+        let set = self.picture.borrow().0.clone();
+        let mut makeable = set.clone();
+        for pair in self.unmakeable.borrow().iter() {
+            makeable.remove(*pair);
+        }
+        let (mut offers, _) = FormatOffer::of_set(&makeable, false, |fourcc| self.offer(fourcc));
+        if self.config.shared_memory {
+            // Also of what no dma-buf can be made in.
+            let (all, _) = FormatOffer::of_set(&set, true, |fourcc| self.offer(fourcc));
+            offers.extend(all.into_iter().filter(|offer| !offer.has_modifiers()));
+        }
+        offers.iter().map(FormatOffer::to_pod).collect()
+    }
+
+    /// Chooses from a consumer's modifiers by making one buffer, and announces the choice before the old offers.
+    pub(super) fn fixate(
+        &self,
+        stream: &Stream,
+        format: &VideoFormat,
+        list: &[Modifier],
+    ) -> Result<(), Error> {
+        let chosen = self.try_modifiers(format, list);
+        let mut params = Vec::new();
+        let refused = match chosen {
+            Ok(modifier) => {
+                params.push(self.offer(format.fourcc).fixed(modifier).to_pod());
+                None
+            }
+            Err(reasons) => {
+                // What cannot be made is not offered again: the consumer gets another format, or shared memory.
+                self.unmakeable
+                    .borrow_mut()
+                    .extend(list.iter().map(|modifier| Pair {
+                        fourcc: format.fourcc,
+                        modifier: *modifier,
+                    }));
+                Some(Error::NoModifier { reasons })
+            }
+        };
+        if let Some(error) = refused {
+            self.shared
+                .hop
+                .dropped("a consumer takes only modifiers that cannot be made here");
+            self.shared.tell(CameraEvent::Refused(error));
+        }
+        params.extend(self.offers());
+        stream.update_params(&params)
+    }
+
+    pub(super) fn try_modifiers(&self, format: &VideoFormat, list: &[Modifier]) -> Result<Modifier, String> {
+        if let Some(buffer) = self.import.borrow().first() {
+            let own = buffer.layout().modifier();
+            return match list.contains(&own) {
+                true => Ok(own),
+                false => Err(format!("the imported buffers are {own}")),
+            };
+        }
+        let explicit: Vec<_> = list.iter().copied().filter(|m| !m.is_implicit()).collect();
+        let mut reasons = Vec::new();
+        let mut attempt = |modifiers: Vec<Modifier>| {
+            let names: Vec<_> = modifiers.iter().map(Modifier::to_string).collect();
+            let request = Request::new(format.fourcc, format.size).modifiers(modifiers);
+            let made = self.config.allocator.plan(&request);
+            let made = made.and_then(|layout| {
+                self.config
+                    .allocator
+                    .allocate(&layout, 0)
+                    .map(|_| layout.modifier())
+            });
+            made.map_err(|error| reasons.push(format!("{} {}: {error}", format.fourcc, names.join(", "))))
+                .ok()
+        };
+        let mut found = None;
+        if !explicit.is_empty() {
+            found = attempt(explicit);
+        }
+        if found.is_none() && list.contains(&Modifier::INVALID) {
+            found = attempt(vec![Modifier::INVALID]);
+        }
+        found.ok_or_else(|| reasons.join("; "))
+    }
+
+    /// The layout of buffers for a format that is final.
+    pub(super) fn settle(&self, format: VideoFormat) -> Result<Settled, Error> {
+        let fourcc = format.fourcc;
+        let import = self.import.borrow();
+        let (layout, dmabuf, imported) = match (&format.modifiers, import.first()) {
+            (Modifiers::Fixed(_), Some(first)) => (first.layout().clone(), true, true),
+            (Modifiers::Fixed(modifier), None) => {
+                let request = Request::new(fourcc, format.size).modifiers([*modifier]);
+                (self.config.allocator.plan(&request)?, true, false)
+            }
+            _ => {
+                // One block for all planes, rows as GStreamer has them by default.
+                let layout = Layout::linear(fourcc, format.size, 4).map_err(dmaframe_core::Error::from)?;
+                (layout, false, false)
+            }
+        };
+        Ok(Settled {
+            format,
+            generation: next_generation(),
+            dmabuf,
+            imported,
+            blocks: if dmabuf { layout.planes().len() } else { 1 },
+            layout,
+            timelines: Vec::new(),
+        })
+    }
+
+    pub(super) fn buffer_params(&self, settled: &Settled) -> Vec<PodBuf> {
+        let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let blocks = number(settled.blocks as u64);
+        let count = match settled.imported {
+            true => number(self.import.borrow().len() as u64).min(32),
+            false => self.config.buffers,
+        };
+        let plain = BuffersOffer {
+            count: (count, 2.min(count), count),
+            blocks: Some(blocks),
+            size: Some((
+                number(settled.layout.object_len(0)),
+                settled.layout.planes().first().map_or(0, |p| p.stride),
+            )),
+            types: 1
+                << if settled.dmabuf {
+                    data::DMA_BUF
+                } else {
+                    data::MEM_FD
+                },
+            with_meta: None,
+        };
+        let mut params = Vec::new();
+        if settled.dmabuf && self.timelines().is_some() {
+            let offer = BuffersOffer {
+                blocks: Some(blocks + 2),
+                with_meta: Some(meta_type::SYNC_TIMELINE),
+                ..plain
+            };
+            params.push(offer.to_pod());
+            params.push(if self.version.get() >= Version::FEATURES {
+                let features = meta_type::SYNC_TIMELINE_RELEASE;
+                pod::meta_with_features(meta_type::SYNC_TIMELINE, meta_size::SYNC, features)
+            } else {
+                pod::meta(meta_type::SYNC_TIMELINE, meta_size::SYNC)
+            });
+        }
+        params.push(plain.to_pod());
+        params.push(pod::meta(meta_type::HEADER, meta_size::HEADER));
+        params.push(pod::meta(meta_type::VIDEO_CROP, meta_size::CROP));
+        params.push(pod::meta(meta_type::VIDEO_TRANSFORM, meta_size::TRANSFORM));
+        params.push(pod::meta(meta_type::VIDEO_DAMAGE, meta_size::CROP * MAX_DAMAGE));
+        params
+    }
+
+    /// Makes the memory of one buffer.
+    pub(super) fn add(
+        &self,
+        stream: &Stream,
+        slot: Slot,
+        settled: &mut Settled,
+        index: usize,
+    ) -> Result<Entry, Error> {
+        let kind = if settled.dmabuf {
+            data::DMA_BUF
+        } else {
+            data::MEM_FD
+        };
+        let wanted = stream.wanted_types(slot);
+        if wanted & (1 << kind) == 0 {
+            let kind = if settled.dmabuf { "dma-bufs" } else { "memfds" };
+            return Err(Error::Memory { wanted, kind });
+        }
+        let buffer = if settled.imported {
+            let import = self.import.borrow();
+            Arc::clone(import.get(index).ok_or(Error::Imported)?)
+        } else if settled.dmabuf {
+            let allocator = &self.config.allocator;
+            Arc::new(allocator.allocate(&settled.layout, settled.generation)?)
+        } else {
+            Arc::new(Memfd::new().allocate(&settled.layout, settled.generation)?)
+        };
+        let mut chunks = Vec::new();
+        for block in 0..settled.blocks {
+            let plane = settled.layout.planes()[block];
+            // Consumers have the memory from now on: views of it copy rows.
+            let object = &buffer.objects()[plane.object];
+            let fd = object.lend(plane.object)?.as_raw_fd();
+            let size = u32::try_from(object.size()).unwrap_or(u32::MAX);
+            let mappable = if settled.dmabuf { 0 } else { data_flag::MAPPABLE };
+            stream.set_data(
+                slot,
+                block,
+                NewData {
+                    kind,
+                    flags: data_flag::READWRITE | mappable,
+                    fd,
+                    size,
+                },
+            );
+            chunks.push(size);
+        }
+        let mut sync = None;
+        let offered = stream.blocks(slot).len();
+        if let Some(device) = self
+            .timelines()
+            .filter(|_| offered == settled.blocks + 2 && stream.sync_points(slot).is_some())
+        {
+            let (acquire, release) = (device.create()?, device.create()?);
+            for (block, timeline) in [(settled.blocks, &acquire), (settled.blocks + 1, &release)] {
+                let fd = timeline.export()?;
+                stream.set_data(
+                    slot,
+                    block,
+                    NewData {
+                        kind: data::SYNC_OBJ,
+                        flags: data_flag::READWRITE,
+                        fd: fd.as_raw_fd(),
+                        size: 0,
+                    },
+                );
+                settled.timelines.push(fd);
+            }
+            sync = Some(Sync {
+                acquire,
+                release,
+                point: 0,
+            });
+        }
+        Ok(Entry {
+            slot,
+            buffer,
+            place: Place::Fresh,
+            sync,
+            foreign: false,
+        })
+    }
+}
