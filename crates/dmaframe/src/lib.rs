@@ -21,6 +21,8 @@ pub use dmaframe_wgpu as wgpu;
 
 #[cfg(feature = "doctor")]
 pub mod doctor;
+#[cfg(feature = "sink")]
+pub mod sink;
 #[cfg(feature = "source")]
 pub mod source;
 
