@@ -110,7 +110,7 @@ pub(crate) enum Memory {
 impl Args {
     /// How many frames, where there is an end.
     pub(crate) fn frames(&self) -> Option<u64> {
-        let others = self.seconds.is_some() || self.record().is_some() || self.virtual_camera().is_some();
+        let others = self.seconds.is_some() || self.record_too.is_some() || self.publish_too.is_some();
         self.frames.or(match self.command {
             Some(Command::Photo { .. }) => Some(5),
             None if !others => Some(120),

@@ -8,13 +8,11 @@ mod filter;
 mod gpu;
 mod list;
 mod meter;
-mod outputs;
 mod picture;
 #[cfg(feature = "window")]
 mod preview;
 mod run;
 mod source;
-mod stream;
 #[cfg(feature = "window")]
 mod window;
 

@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use dmaframe::report::{Hop, PathReport};
+use dmaframe::sink::{self, Fanout, Opening};
 use dmaframe::{Fourcc, Frame};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Args;
 use crate::gpu::Filtering;
 use crate::meter::Meter;
-use crate::outputs::{self, Opening, Output};
 use crate::picture;
 use crate::source::{Source, megapixels};
-use crate::stream::Stream;
+
+/// How long an encoder may keep a camera waiting whose pictures it alone gets.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A camera and everything that happens to its pictures.
 pub(crate) struct Job {
@@ -23,7 +25,7 @@ pub(crate) struct Job {
     pub(crate) source: Source,
     pub(crate) path: PathReport,
     filtering: Option<Filtering>,
-    outputs: Vec<Box<dyn Output>>,
+    sinks: Fanout,
     meter: Option<(Meter, Arc<Hop>)>,
     stop: Arc<AtomicBool>,
     progress: ProgressBar,
@@ -74,7 +76,7 @@ impl Job {
             source,
             path,
             filtering,
-            outputs: Vec::new(),
+            sinks: Fanout::new(),
             meter,
             stop,
             progress,
@@ -91,7 +93,7 @@ impl Job {
             .args
             .seconds
             .is_some_and(|seconds| elapsed >= Duration::from_secs(seconds));
-        let all = self.args.frames().is_some_and(|frames| self.done >= frames);
+        let all = !self.args.previews() && self.args.frames().is_some_and(|frames| self.done >= frames);
         if over || all || self.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -115,19 +117,14 @@ impl Job {
             None => frame,
         };
         if self.done == 0 {
-            self.open_outputs(&frame)?;
+            self.open_sinks(&frame)?;
         }
-        for index in (0..self.outputs.len()).rev() {
-            let Err(error) = self.outputs[index].take(&frame) else {
-                continue;
-            };
-            let output = self.outputs.remove(index);
+        for failed in self.sinks.take(&frame) {
             // The others go on.
-            if self.outputs.is_empty() {
-                return Err(error);
+            if self.sinks.is_empty() && !self.args.previews() {
+                return Err(failed.into());
             }
-            self.progress
-                .suspend(|| println!("note: {} ended: {error:#}", output.hop().counts().name));
+            self.progress.suspend(|| println!("note: {failed}"));
         }
         self.done += 1;
         self.progress.inc(1);
@@ -136,29 +133,31 @@ impl Job {
         Ok(Some(frame))
     }
 
-    fn open_outputs(&mut self, first: &Frame) -> Result<()> {
-        let (record, camera) = (self.args.record(), self.args.virtual_camera());
-        let opening = Opening {
-            first,
-            buffers: self.filtering.as_ref().map_or_else(Vec::new, Filtering::buffers),
-            fps: self.args.fps,
-            shared: camera.is_some() || self.args.previews(),
+    fn open_sinks(&mut self, first: &Frame) -> Result<()> {
+        let buffers = self.filtering.as_ref().map_or_else(Vec::new, Filtering::buffers);
+        let camera = self.args.virtual_camera();
+        // A file alone has every picture; beside others nobody is waited for.
+        let patience = match camera.is_some() || self.args.previews() {
+            true => Duration::ZERO,
+            false => PATIENCE,
         };
+        let opening = Opening::of(first)
+            .buffers(buffers)
+            .framerate(self.args.fps, 1)
+            .patience(patience);
         let mut notes = Vec::new();
         if let Some(file) = &self.args.stream {
-            self.outputs.push(Box::new(Stream::create(file, self.args.fps)?));
+            self.sinks.push(sink::pictures(file, &opening)?);
         }
-        if let Some(file) = record {
-            self.outputs.push(outputs::record(file, &opening, &mut notes)?);
+        if let Some(file) = self.args.record() {
+            self.sinks.push(sink::record(file, &opening, &mut notes)?);
         }
         if let Some(name) = camera {
-            self.outputs.push(outputs::virtual_camera(name, &opening)?);
+            self.sinks.push(sink::virtual_camera(name, &opening)?);
         }
-        for output in &self.outputs {
-            self.path.add(output.hop());
-        }
-        let lines = notes.iter().map(|note| format!("note: {note}\n"));
-        self.progress.suspend(|| print!("{}", lines.collect::<String>()));
+        self.sinks.report(&self.path);
+        self.progress
+            .suspend(|| notes.iter().for_each(|note| println!("note: {note}")));
         Ok(())
     }
 
@@ -167,8 +166,8 @@ impl Job {
         let elapsed = self.first.map_or(0.0, |first| first.elapsed().as_secs_f64());
         self.progress.finish();
         let mut failed = None;
-        for output in self.outputs {
-            match output.finish() {
+        for ended in self.sinks.finish() {
+            match ended {
                 Ok(line) => println!("{line}"),
                 Err(error) => failed = Some(error),
             }
@@ -184,10 +183,10 @@ impl Job {
             println!("note: {reason}");
         }
         if let (Some(file), Some(frame)) = (self.args.raw(), &self.raw) {
-            let bytes = picture::write_raw(frame, file)?;
+            let bytes = sink::dump(frame, file, PATIENCE)?;
             println!("raw: {} ({bytes} bytes as the camera gave them)", file.display());
         }
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 

@@ -284,7 +284,9 @@ fn held(process: u32) -> (usize, u64) {
     let mut kinds = std::collections::BTreeMap::<String, usize>::new();
     for target in entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()) {
         let kind = target.display().to_string();
-        *kinds.entry(kind.split(['[', ' ']).next().unwrap_or_default().to_owned()).or_default() += 1;
+        *kinds
+            .entry(kind.split(['[', ' ']).next().unwrap_or_default().to_owned())
+            .or_default() += 1;
     }
     println!("{kinds:?}");
     let descriptors = kinds.values().sum();
