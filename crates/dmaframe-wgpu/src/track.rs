@@ -20,6 +20,8 @@ use crate::sys::{Reached, Timeline};
 /// How long one wait is, and how often wgpu is polled where it has to be.
 const STEP: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(5);
+/// How long the thread leaves it to the next submission to carry a mark, before it has it submitted by itself.
+const CARRY: Duration = Duration::from_micros(50);
 /// How long the thread stays when there is nothing to wait for.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -87,6 +89,9 @@ impl LateFence {
 /// that is some driver's way.
 pub(crate) type Export = Box<dyn FnOnce() -> Result<Option<Fence>, Error> + Send>;
 
+/// Submits the mark with this value: whether it did, or there was nothing to do here. An error when it never will be.
+pub(crate) type Flush = Box<dyn Fn(u64) -> Result<bool, Error> + Send + Sync>;
+
 /// What outstanding work uses.
 #[derive(Default)]
 pub(crate) struct Holds {
@@ -117,6 +122,8 @@ pub(crate) struct Core {
     pub(crate) timeline: Option<Timeline>,
     /// Polls the wgpu device, without blocking.
     pub(crate) poll: Box<dyn Fn() -> Polled + Send + Sync>,
+    /// Submits a mark that waits for a submission to carry it. Does nothing where it does not wait (any more).
+    flush: Flush,
     /// The highest value whose signal has been submitted.
     marked: AtomicU64,
     lost: AtomicBool,
@@ -155,10 +162,32 @@ impl Core {
         self.lost.load(Ordering::Acquire)
     }
 
+    fn is_marked(&self, mark: &Mark) -> bool {
+        match mark {
+            Mark::Counter(value) => self.marked.load(Ordering::Acquire) >= *value,
+            Mark::Callback(_) => true,
+        }
+    }
+
+    /// Has the work's end marked, if nothing that came after it has done so.
+    fn flush(&self, mark: &Mark) {
+        if let (Mark::Counter(value), false) = (mark, self.is_marked(mark)) {
+            // As polling, it may be where wgpu finds its device lost.
+            let flushed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.flush)(*value)));
+            match flushed {
+                Ok(Ok(true)) => self.marked(*value),
+                // Somebody else marks it, or it goes with the next submission.
+                Ok(Ok(false)) => {}
+                Ok(Err(_)) | Err(_) => self.lost.store(true, Ordering::Release),
+            }
+        }
+    }
+
     /// Waits a little for work to be done; finds out when it never will be.
     fn step(&self, mark: &Mark, limit: Duration) {
         match (mark, &self.timeline) {
             (Mark::Counter(value), Some(timeline)) => {
+                self.flush(mark);
                 let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
                 match timeline.wait(*value, limit) {
                     Reached::Yes => {}
@@ -243,12 +272,17 @@ impl fmt::Debug for Tracker {
 }
 
 impl Tracker {
-    pub(crate) fn new(timeline: Option<Timeline>, poll: Box<dyn Fn() -> Polled + Send + Sync>) -> Self {
+    pub(crate) fn new(
+        timeline: Option<Timeline>,
+        poll: Box<dyn Fn() -> Polled + Send + Sync>,
+        flush: Flush,
+    ) -> Self {
         Self {
             mailbox: Arc::default(),
             core: Arc::new(Core {
                 timeline,
                 poll,
+                flush,
                 marked: AtomicU64::new(0),
                 lost: AtomicBool::new(false),
             }),
@@ -343,6 +377,9 @@ fn run(mailbox: &Mailbox) {
         match next.map(|entry| (Arc::clone(&entry.core), entry.mark.clone())) {
             Some((core, mark)) => {
                 drop(state);
+                if !core.is_marked(&mark) {
+                    std::thread::sleep(CARRY);
+                }
                 core.step(&mark, STEP);
             }
             None if linger(mailbox, state) => {}
@@ -414,7 +451,7 @@ mod tests {
 
     /// Without a device: what is tested is what becomes of a fence that the driver gives, here a kernel's that is pending.
     fn tracker() -> Tracker {
-        Tracker::new(None, Box::new(|| Polled::Busy))
+        Tracker::new(None, Box::new(|| Polled::Busy), Box::new(|_| Ok(false)))
     }
 
     #[test]

@@ -10,6 +10,18 @@ use super::{submit, sys, version, wgpu};
 use crate::track::Tracker;
 use crate::{FenceExport, GpuOptions, Level};
 
+/// What is kept from one submission to the next.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    /// The mark that was given to wgpu to go with the next submission, whosever that is. At most one: two values for one
+    /// counter cannot be signalled in one submission.
+    pub(super) waiting: Option<u64>,
+}
+
+pub(super) fn in_order(order: &Mutex<Order>) -> MutexGuard<'_, Order> {
+    order.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A wgpu device and queue, and the Vulkan device inside. A clone is another handle.
 ///
 /// Everything made from it keeps it alive, and with it the wgpu device. Work goes through wgpu's own queue and its locks,
@@ -30,7 +42,7 @@ struct Inner {
     /// The counter's last value, given out with `order` held.
     counter: AtomicU64,
     /// Submissions and what marks their ends come in one order.
-    order: Mutex<()>,
+    order: Arc<Mutex<Order>>,
     tracker: Tracker,
 }
 
@@ -61,7 +73,8 @@ impl Gpu {
             .as_ref()
             .is_some_and(|gpu| gpu.extensions().has(ext::queue_family_foreign::NAME));
         let limits = device.limits();
-        let polled = device.clone();
+        let (polled, order) = (device.clone(), Arc::<Mutex<Order>>::default());
+        let flush = submit::flush(device, queue, &order);
         Self(Arc::new(Inner {
             device: device.clone(),
             queue: queue.clone(),
@@ -78,8 +91,8 @@ impl Gpu {
                 FenceExport::Thread => true,
             },
             counter: AtomicU64::new(0),
-            order: Mutex::new(()),
-            tracker: Tracker::new(timeline, Box::new(move || submit::poll(&polled))),
+            order,
+            tracker: Tracker::new(timeline, Box::new(move || submit::poll(&polled)), flush),
         }))
     }
 
@@ -143,8 +156,8 @@ impl Gpu {
     }
 
     /// Hold it from a submission to its mark.
-    pub(super) fn order(&self) -> MutexGuard<'_, ()> {
-        self.0.order.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn order(&self) -> MutexGuard<'_, Order> {
+        in_order(&self.0.order)
     }
 
     /// The counter's next value; with [`Self::order`] held.

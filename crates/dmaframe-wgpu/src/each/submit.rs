@@ -1,8 +1,8 @@
 //! Submitting work that uses frames, and seeing its end.
 
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -10,10 +10,11 @@ use dmaframe_core::{Access, Deadline, Fence, Frame, Waited};
 use dmaframe_vulkan::raw::{SignalSemaphore, WaitSemaphore};
 use dmaframe_vulkan::{Refusal, Route, sync};
 
+use super::gpu::{Order, in_order};
 use super::imported::Kept;
 use super::scope::scoped;
 use super::{Gpu, Imported, sys, wgpu};
-use crate::track::{Core, Export, Holds, LateFence, Mark, OnDrop, Polled, release};
+use crate::track::{Core, Export, Flush, Holds, LateFence, Mark, OnDrop, Polled, release};
 use crate::{Error, Level};
 
 /// Work for the queue, with what it uses.
@@ -117,12 +118,12 @@ impl Gpu {
         commands: impl IntoIterator<Item = wgpu::CommandBuffer>,
     ) -> Result<Submission, Error> {
         let mut work = self.reads(imports)?;
-        let _order = self.order();
+        let mut order = self.order();
         let taken = Taken::new(self, imports.iter().map(|imported| &imported.kept));
         work.commands.extend(taken.take_over()?);
         work.commands.extend(commands);
         work.commands.extend(taken.give_back()?);
-        self.run_in_order(work)
+        self.run_in_order(&mut order, work)
     }
 
     /// What reading these frames needs.
@@ -151,11 +152,11 @@ impl Gpu {
     pub fn acquire(&self, imported: &Imported) -> Result<(), Error> {
         let mut work = self.reads(&[imported])?;
         work.frames.clear();
-        let _order = self.order();
+        let mut order = self.order();
         let taken = Taken::new(self, [&imported.kept]);
         work.commands.extend(taken.take_over()?);
         if !work.commands.is_empty() || !work.waits.is_empty() {
-            self.run_in_order(work)?;
+            self.run_in_order(&mut order, work)?;
         }
         taken.keep();
         Ok(())
@@ -189,12 +190,11 @@ impl Gpu {
 
     /// Submits, and holds what the work uses until it is done.
     pub(super) fn run(&self, work: Work) -> Result<Submission, Error> {
-        let _order = self.order();
-        self.run_in_order(work)
+        self.run_in_order(&mut self.order(), work)
     }
 
     /// With [`Gpu::order`] held, so that the counter is counted up in the order of submissions.
-    pub(super) fn run_in_order(&self, work: Work) -> Result<Submission, Error> {
+    fn run_in_order(&self, order: &mut Order, work: Work) -> Result<Submission, Error> {
         if self.tracker().core().is_lost() {
             return Err(gone("work was lost before"));
         }
@@ -221,12 +221,25 @@ impl Gpu {
             holds.keep.push(Box::new(Arc::clone(signal)));
         }
         let core = Arc::clone(self.tracker().core());
+        if let Some(carried) = order.waiting.take() {
+            core.marked(carried);
+        }
         let Some(mark) = self.counter_mark() else {
             let mark = self.callback_mark();
             self.tracker().hold(mark.clone(), holds, None);
             let fence = Done::None;
             return Ok(Submission { core, mark, fence });
         };
+        if let (Mark::Counter(value), Some(timeline), None, false) =
+            (&mark, &core.timeline, &signal, self.export_blocks())
+        {
+            // Nobody needs a fence: the next submission marks the end, or the one who waits for it (`flush`).
+            sys::signal(self.queue(), timeline.handle(), Some(*value));
+            order.waiting = Some(*value);
+            self.tracker().hold(mark.clone(), holds, None);
+            let fence = Done::None;
+            return Ok(Submission { core, mark, fence });
+        }
         let later = self.mark_later(&mark, signal.clone());
         let fence = if self.export_blocks() {
             let late = self.tracker().hold(mark.clone(), holds, Some(later));
@@ -304,12 +317,12 @@ impl Gpu {
             frames: vec![(frame, Access::Read)],
             ..Work::default()
         };
-        let _order = self.order();
+        let mut order = self.order();
         if let Some((_, kept)) = import {
             work.commands.extend(Taken::of_acquired(self, &kept).give_back()?);
             work.keep.push(Box::new(kept));
         }
-        self.run_in_order(work)
+        self.run_in_order(&mut order, work)
     }
 
     /// Holds a frame until the work in `encoder` is done: for code that records into an application's encoder and does
@@ -347,6 +360,29 @@ impl Gpu {
     pub fn settle(&self, deadline: impl Into<Deadline>) -> bool {
         self.tracker().settle(deadline.into())
     }
+}
+
+/// What submits a mark that waits in `order`, in a submission of its own.
+pub(super) fn flush(device: &wgpu::Device, queue: &wgpu::Queue, order: &Arc<Mutex<Order>>) -> Flush {
+    let (device, queue, order) = (device.clone(), queue.clone(), Arc::clone(order));
+    Box::new(move |value| {
+        let mut order = in_order(&order);
+        if order.waiting != Some(value) {
+            return Ok(false);
+        }
+        let submitted = scoped(&device, "Queue::submit", || {
+            queue.submit([]);
+        });
+        match submitted {
+            Ok(()) => {
+                order.waiting = None;
+                Ok(true)
+            }
+            Err(_) if !sys::is_alive(&device) => Err(gone("the work was not marked")),
+            // wgpu still has it, for the next submission.
+            Err(_) => Ok(false),
+        }
+    })
 }
 
 /// For the tracker's thread: sees what is done, and blocks for nothing.

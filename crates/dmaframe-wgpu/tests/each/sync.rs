@@ -224,6 +224,38 @@ fn an_application_that_stops_submitting_gets_its_frames_back() {
 }
 
 #[test]
+fn the_end_of_work_is_marked_by_what_follows_or_by_whoever_waits() {
+    let options = GpuOptions::default().export(FenceExport::Inline);
+    let Some(bench) = Bench::plain_with(options).filter(Bench::dmabufs) else {
+        return;
+    };
+    let importer = Importer::new(&bench.gpu);
+    let submit = || {
+        let (queue, frame) = leased()?;
+        let imported = importer.import(&frame).unwrap();
+        let (commands, _readback) = bench.copy_out(&imported);
+        Some((queue, bench.gpu.submit(&[&imported], [commands]).unwrap()))
+    };
+    let works: Option<Vec<_>> = (0..5).map(|_| submit()).collect();
+    let Some(works) = works else { return };
+    // Nothing follows the last one but the wait for it; the others were before it.
+    assert!(works[4].1.wait(SOON).unwrap().is_signaled());
+    assert!(works.iter().all(|(_, work)| work.is_done()));
+    works.iter().for_each(|(queue, _)| drop(comes_home(queue)));
+    // Nobody waits, and nothing follows.
+    let Some((queue, work)) = submit() else { return };
+    drop(comes_home(&queue));
+    assert!(work.is_done());
+    // What follows is somebody else's.
+    let Some((queue, work)) = submit() else { return };
+    bench.gpu.queue().submit([]);
+    drop(comes_home(&queue));
+    assert!(work.is_done());
+    drop((works, work, importer));
+    bench.done();
+}
+
+#[test]
 fn an_encoder_that_is_never_submitted_lets_the_frame_go() {
     let Some(bench) = Bench::plain() else { return };
     let Some((queue, frame)) = leased() else { return };
