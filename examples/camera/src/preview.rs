@@ -31,8 +31,12 @@ pub(crate) fn run(args: &args::Args, how: &args::Preview) -> Result<()> {
         Ok(job)
     })?;
     println!(
-        "shown {}, replaced before shown {}, refreshes missed by us {}",
-        counts.shown, counts.replaced, counts.missed
+        "shown {}, replaced before shown {}, refreshes missed by us {} ({:.1?} of work a picture, {:.1?} for the slowest)",
+        counts.shown,
+        counts.replaced,
+        counts.timing.missed,
+        counts.timing.worked / u32::try_from(counts.timing.presented.max(1)).unwrap_or(u32::MAX),
+        counts.timing.slowest,
     );
     for reason in counts.reasons {
         println!("note: {reason}");

@@ -1,18 +1,21 @@
 //! The live window. Pictures go from the camera through the GPU to the screen: the CPU touches none of them.
 //!
-//! The camera has a thread of its own and never waits for the window: [`Slot`] is all that is between them.
+//! The camera has a thread of its own and never waits for the window: [`Latest`] is all that is between them.
 
 mod overlay;
-mod screen;
-mod slot;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use dmaframe::report::PathReport;
+use dmaframe::sink::Latest;
 use dmaframe::{Orientation, Rotation, Size};
+use dmaframe_wgpu::v30::{Overlay, Presenter};
+use dmaframe_wgpu::{ImportOptions, Timing};
 use winit::application::ApplicationHandler;
 use winit::dpi::LogicalSize;
 use winit::event::{ElementState, KeyEvent, WindowEvent};
@@ -20,9 +23,8 @@ use winit::event_loop::{ActiveEventLoop, EventLoop};
 use winit::keyboard::{Key, NamedKey};
 use winit::window::{Window, WindowId};
 
-use overlay::Info;
-use screen::Screen;
-pub(crate) use slot::{Slot, Wake};
+use crate::{filter, picture};
+use overlay::{Info, Text};
 
 /// Times between pictures kept for the graph.
 const KEPT: usize = 100;
@@ -48,8 +50,8 @@ pub(crate) struct Counts {
     pub(crate) shown: u64,
     /// Pictures that were not, because a newer one was there before the screen could take them.
     pub(crate) replaced: u64,
-    /// Refreshes of the screen that went by while the picture begun for the first of them was being made.
-    pub(crate) missed: u64,
+    /// How regular it went, and whether because of us.
+    pub(crate) timing: Timing,
     /// Why the way is not better than it is.
     pub(crate) reasons: Vec<String>,
 }
@@ -58,7 +60,7 @@ pub(crate) struct Counts {
 /// gave.
 pub(crate) fn show<T: Send + 'static>(
     preview: Preview,
-    camera: impl FnOnce(&Slot) -> Result<T> + Send + 'static,
+    camera: impl FnOnce(&Latest) -> Result<T> + Send + 'static,
 ) -> Result<(Counts, T)> {
     let events = EventLoop::<Wake>::with_user_event().build().map_err(|error| {
         anyhow!(
@@ -66,7 +68,9 @@ pub(crate) fn show<T: Send + 'static>(
              or with WAYLAND_DISPLAY or DISPLAY set; `camera` without `preview` needs none"
         )
     })?;
-    let slot = Slot::new(events.create_proxy());
+    let proxy = events.create_proxy();
+    // An error means that the window is gone.
+    let slot = Latest::new(move || drop(proxy.send_event(Wake)));
     let putting = slot.clone();
     let camera = std::thread::Builder::new().name("camera".into()).spawn(move || {
         let ended = camera(&putting);
@@ -84,12 +88,17 @@ pub(crate) fn show<T: Send + 'static>(
         counts: Counts::default(),
         intervals: VecDeque::new(),
         last: None,
+        photos: Vec::new(),
         failed: None,
     };
     events.run_app(&mut app)?;
     app.slot.close();
+    let _: Vec<_> = app.photos.drain(..).map(JoinHandle::join).collect();
     app.counts.replaced = app.slot.replaced();
-    app.counts.reasons = app.screen.iter().flat_map(Screen::reasons).collect();
+    if let Some(screen) = &app.screen {
+        app.counts.timing = screen.presenter.timing();
+        app.counts.reasons = screen.presenter.viewer().reasons();
+    }
     let ended = camera
         .join()
         .map_err(|_| anyhow!("the camera's thread panicked"))?;
@@ -99,14 +108,28 @@ pub(crate) fn show<T: Send + 'static>(
     }
 }
 
+/// A window that is there.
+struct Screen {
+    window: Arc<Window>,
+    presenter: Presenter,
+    text: Text,
+    /// Which filter, among those built in.
+    filter: usize,
+}
+
+/// There is something new in the slot.
+#[derive(Debug)]
+struct Wake;
+
 struct App {
     preview: Preview,
-    slot: Slot,
+    slot: Latest,
     screen: Option<Screen>,
     frozen: bool,
     counts: Counts,
     intervals: VecDeque<Duration>,
     last: Option<Instant>,
+    photos: Vec<JoinHandle<()>>,
     failed: Option<anyhow::Error>,
 }
 
@@ -140,9 +163,9 @@ impl ApplicationHandler<Wake> for App {
                 ..
             } => self.key(events, logical_key),
             WindowEvent::Resized(size) => {
-                if let Some(screen) = &mut self.screen {
-                    screen.resize(size);
-                }
+                let size = Size::new(size.width, size.height);
+                let resized = self.screen.as_mut().map(|screen| screen.presenter.resize(size));
+                self.done(events, resized.unwrap_or(Ok(())).map_err(Into::into));
                 self.redraw();
             }
             WindowEvent::RedrawRequested => {
@@ -164,7 +187,19 @@ impl App {
             .with_title(format!("camera: {}", self.preview.name))
             .with_inner_size(LogicalSize::new(width, height));
         let window = Arc::new(events.create_window(attributes).context("opening a window")?);
-        self.screen = Some(Screen::open(window, &self.preview.path)?);
+        let size = window.inner_size();
+        let size = Size::new(size.width, size.height);
+        let options = ImportOptions::from_env()?;
+        let presenter = Presenter::open(Arc::clone(&window), size, options, &self.preview.path).context(
+            "no GPU with Vulkan can draw into a window here: install its driver (on Debian: mesa-vulkan-drivers, \
+             which also brings one that needs no GPU), or run `camera` without `preview`",
+        )?;
+        self.screen = Some(Screen {
+            text: Text::new(presenter.gpu(), presenter.format()),
+            window,
+            presenter,
+            filter: 0,
+        });
         self.redraw();
         Ok(())
     }
@@ -188,6 +223,11 @@ impl App {
             Key::Named(NamedKey::Escape) | Key::Character("q") => events.exit(),
             Key::Named(NamedKey::Space) | Key::Character(" ") => self.frozen = !self.frozen,
             Key::Character("i") => self.preview.info = !self.preview.info,
+            Key::Character("f") => {
+                let next = self.screen.as_mut().map_or(Ok(()), Screen::next_filter);
+                self.done(events, next);
+            }
+            Key::Character("p") => self.photo(),
             Key::Character("r") => turned.rotation = rotated(turned.rotation, 90),
             // As it is seen now: the mirror comes before the turn, so that goes the other way round.
             Key::Character("m") => {
@@ -199,31 +239,56 @@ impl App {
         self.redraw();
     }
 
+    /// Written on a thread of its own: a PNG takes longer than a refresh.
+    fn photo(&mut self) {
+        let turned = self.preview.turned;
+        let taken = self
+            .screen
+            .as_ref()
+            .map(|screen| screen.presenter.snapshot(turned));
+        self.photos.push(std::thread::spawn(move || {
+            let names = (1..).map(|n| PathBuf::from(format!("photo-{n}.png")));
+            let file = names.into_iter().find(|name| !name.exists()).unwrap_or_default();
+            match taken {
+                Some(Ok(Some(frame))) => match picture::write(&frame, &file) {
+                    Ok(_) => println!("picture: {}", file.display()),
+                    Err(error) => println!("note: no picture: {error:#}"),
+                },
+                Some(Err(error)) => println!("note: no picture: {error:#}"),
+                _ => println!("note: no picture yet"),
+            }
+        }));
+    }
+
     /// Once for each picture, when the screen is ready for it.
     fn draw(&mut self, events: &ActiveEventLoop, screen: &mut Screen) -> Result<()> {
-        let begin = Instant::now();
-        let behind = screen.is_behind();
-        let Some(turn) = screen.turn()? else {
-            return Ok(());
-        };
-        let waited = turn.waited;
-        // As late as can be, so that it is the newest.
-        let frame = match self.frozen {
-            true => None,
-            false => self.slot.take(),
-        };
-        let info = self.info(screen);
-        screen.show(turn, frame.as_ref(), self.preview.turned, &info)?;
-        let now = Instant::now();
         let rate = screen
             .window
             .current_monitor()
             .and_then(|monitor| monitor.refresh_rate_millihertz());
-        let refresh = Duration::from_secs_f64(1000.0 / f64::from(rate.unwrap_or(60_000).max(1)));
-        let worked = (now - begin).saturating_sub(waited);
-        self.counts.missed += (worked.as_nanos() / refresh.as_nanos()) as u64 + u64::from(behind);
+        let refresh = 1000.0 / f64::from(rate.unwrap_or(60_000).max(1));
+        screen.presenter.set_refresh(Duration::from_secs_f64(refresh));
+        let Some(turn) = screen.presenter.turn()? else {
+            return Ok(());
+        };
+        // As late as can be, so that it is the newest.
+        let frame = match self.frozen {
+            true => None,
+            false => self.slot.try_next(),
+        };
+        screen.text.info = self.info(&screen.presenter);
+        screen.text.scale = screen.window.scale_factor() as f32;
+        let text: Option<&mut dyn Overlay> = match screen.text.is_empty() {
+            true => None,
+            false => Some(&mut screen.text),
+        };
+        screen.window.pre_present_notify();
+        screen
+            .presenter
+            .show(turn, frame.as_ref(), self.preview.turned, text)?;
         if frame.is_some() {
             self.counts.shown += 1;
+            let now = Instant::now();
             if let Some(last) = self.last.replace(now) {
                 self.intervals.truncate(KEPT - 1);
                 self.intervals.push_front(now - last);
@@ -235,19 +300,20 @@ impl App {
         Ok(())
     }
 
-    fn info(&self, screen: &Screen) -> Info {
+    fn info(&self, presenter: &Presenter) -> Info {
         let mut lines = Vec::new();
         if self.preview.info {
             let sum = self.intervals.iter().sum::<Duration>().as_secs_f64();
-            let Counts { shown, missed, .. } = self.counts;
-            lines.push(format!("{} on {}", self.preview.path, screen.describe()));
+            let missed = presenter.timing().missed;
+            lines.push(format!("{} on {}", self.preview.path, presenter.describe()));
             lines.push(format!(
-                "{:.1} pictures/s; {shown} shown, {} replaced before shown, {missed} refreshes missed by us{}",
+                "{:.1} pictures/s; {} shown, {} replaced before shown, {missed} refreshes missed by us{}",
                 self.intervals.len() as f64 / sum.max(1e-9),
+                self.counts.shown,
                 self.slot.replaced(),
                 if self.frozen { "; frozen" } else { "" },
             ));
-            lines.extend(screen.reasons());
+            lines.extend(presenter.viewer().reasons());
             lines.push(KEYS.into());
         }
         Info {
@@ -255,6 +321,17 @@ impl App {
             intervals: self.intervals.iter().copied().collect(),
             message: self.slot.message(),
         }
+    }
+}
+
+impl Screen {
+    fn next_filter(&mut self) -> Result<()> {
+        self.filter = (self.filter + 1) % filter::BUILT_IN.len();
+        let (name, _) = filter::BUILT_IN[self.filter];
+        let (effect, _) = filter::open(self.presenter.gpu(), name)?;
+        let effect = Some(effect).filter(|_| self.filter != 0);
+        self.presenter.viewer_mut().set_effect(effect);
+        Ok(())
     }
 }
 

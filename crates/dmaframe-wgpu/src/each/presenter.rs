@@ -6,8 +6,12 @@ use std::time::{Duration, Instant};
 use dmaframe_core::report::PathReport;
 use dmaframe_core::{Fourcc, Frame, Orientation, Size};
 
+use super::scope::scoped;
 use super::{ExportPool, Gpu, Submission, Target, Viewer, open_for, version, wgpu};
 use crate::{Area, Error, ImportOptions, Timing};
+
+/// How long frames may be on their way home before a surface changes.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// A [`Viewer`] and the surface of a window to show it in: opened, configured anew as the window changes, made anew when it
 /// is lost, and waited for as the screen refreshes.
@@ -139,15 +143,26 @@ impl Presenter {
     }
 
     /// The window's size in pixels has changed. Of none, while it is minimised, nothing is drawn.
-    pub fn resize(&mut self, size: Size) {
+    ///
+    /// # Errors
+    /// [`Error::Wgpu`] when the surface does not take that size.
+    pub fn resize(&mut self, size: Size) -> Result<(), Error> {
         (self.config.width, self.config.height) = (size.width, size.height);
-        self.configure();
+        self.configure()
     }
 
-    fn configure(&self) {
-        if self.config.width != 0 && self.config.height != 0 {
-            self.surface.configure(self.gpu.device(), &self.config);
+    fn configure(&self) -> Result<(), Error> {
+        if self.config.width == 0 || self.config.height == 0 {
+            return Ok(());
         }
+        let configure = || {
+            // wgpu waits until the queue is empty, and refuses when something is submitted meanwhile: as the thread does that
+            // takes fences out of drivers that block in it.
+            self.gpu.settle(SETTLE);
+            let configure = || self.surface.configure(self.gpu.device(), &self.config);
+            scoped(self.gpu.device(), "configure", configure)
+        };
+        configure().or_else(|_| configure())
     }
 
     /// The screen's next picture; blocks until the screen takes one. `None`: there is none to be had now, for the window is
@@ -173,10 +188,10 @@ impl Presenter {
                 }));
             }
             Next::Later => {}
-            Next::Outdated => self.configure(),
+            Next::Outdated => self.configure()?,
             Next::Lost => {
                 self.surface = create(&self.instance, (self.window)())?;
-                self.configure();
+                self.configure()?;
             }
             Next::Refused => {
                 return Err(Error::Wgpu {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use dmaframe_wgpu::v30::{Gpu, wgpu};
+use dmaframe::Size;
+use dmaframe_wgpu::v30::{Gpu, Overlay, wgpu};
 use egui::{Align2, Color32, Pos2, RichText, Stroke, Vec2};
 use egui_wgpu::{RendererOptions, ScreenDescriptor};
 
 const GRAPH: Vec2 = Vec2::new(300.0, 48.0);
 
 /// What is to be written.
+#[derive(Default)]
 pub(super) struct Info {
     /// Lines in the corner, with the graph below.
     pub(super) lines: Vec<String>,
@@ -19,72 +21,75 @@ pub(super) struct Info {
 }
 
 /// egui, without its input half: there is nothing to click.
-pub(super) struct Overlay {
+pub(super) struct Text {
+    pub(super) info: Info,
+    /// Pixels a point.
+    pub(super) scale: f32,
     context: egui::Context,
     renderer: egui_wgpu::Renderer,
+    shapes: Vec<egui::ClippedPrimitive>,
+    screen: ScreenDescriptor,
     /// No longer wanted, once what was painted with them is submitted.
     free: Vec<egui::TextureId>,
 }
 
-/// Text that is ready to be drawn.
-pub(super) struct Painted {
-    shapes: Vec<egui::ClippedPrimitive>,
-    screen: ScreenDescriptor,
-    pub(super) commands: Vec<wgpu::CommandBuffer>,
-}
-
-impl Overlay {
-    pub(super) fn new(device: &wgpu::Device, format: wgpu::TextureFormat) -> Self {
+impl Text {
+    pub(super) fn new(gpu: &Gpu, format: wgpu::TextureFormat) -> Self {
         Self {
+            info: Info::default(),
+            scale: 1.0,
             context: egui::Context::default(),
-            renderer: egui_wgpu::Renderer::new(device, format, RendererOptions::default()),
+            renderer: egui_wgpu::Renderer::new(gpu.device(), format, RendererOptions::default()),
+            shapes: Vec::new(),
+            screen: ScreenDescriptor {
+                size_in_pixels: [1, 1],
+                pixels_per_point: 1.0,
+            },
             free: Vec::new(),
         }
     }
 
-    /// `size` is in pixels, `scale` of them are a point.
-    pub(super) fn prepare(
+    pub(super) fn is_empty(&self) -> bool {
+        self.info.lines.is_empty() && self.info.message.is_none()
+    }
+}
+
+impl Overlay for Text {
+    fn prepare(
         &mut self,
         gpu: &Gpu,
         encoder: &mut wgpu::CommandEncoder,
-        (size, scale): ([u32; 2], f32),
-        info: &Info,
-    ) -> Painted {
-        let points = Vec2::new(size[0] as f32, size[1] as f32) / scale;
+        size: Size,
+    ) -> Vec<wgpu::CommandBuffer> {
+        let points = Vec2::new(size.width as f32, size.height as f32) / self.scale;
         let mut input = egui::RawInput {
             screen_rect: Some(egui::Rect::from_min_size(Pos2::ZERO, points)),
             ..Default::default()
         };
         let viewport = input.viewports.entry(input.viewport_id).or_default();
-        viewport.native_pixels_per_point = Some(scale);
-        let mut output = self.context.run_ui(input, |ui| write(ui.ctx(), info));
+        viewport.native_pixels_per_point = Some(self.scale);
+        let mut output = self.context.run_ui(input, |ui| write(ui.ctx(), &self.info));
+        let (device, queue) = (gpu.device(), gpu.queue());
         for id in self.free.drain(..) {
             self.renderer.free_texture(&id);
         }
         for (id, deltas) in output.textures_delta.set.drain() {
             for delta in deltas {
-                self.renderer
-                    .update_texture(gpu.device(), gpu.queue(), id, &delta);
+                self.renderer.update_texture(device, queue, id, &delta);
             }
         }
         self.free.extend(output.textures_delta.free.drain());
-        let shapes = self.context.tessellate(output.shapes, output.pixels_per_point);
-        let screen = ScreenDescriptor {
-            size_in_pixels: size,
+        self.screen = ScreenDescriptor {
+            size_in_pixels: [size.width, size.height],
             pixels_per_point: output.pixels_per_point,
         };
-        let commands = self
-            .renderer
-            .update_buffers(gpu.device(), gpu.queue(), encoder, &shapes, &screen);
-        Painted {
-            shapes,
-            screen,
-            commands,
-        }
+        self.shapes = self.context.tessellate(output.shapes, output.pixels_per_point);
+        self.renderer
+            .update_buffers(device, queue, encoder, &self.shapes, &self.screen)
     }
 
-    pub(super) fn paint(&self, pass: &mut wgpu::RenderPass<'static>, painted: &Painted) {
-        self.renderer.render(pass, &painted.shapes, &painted.screen);
+    fn paint(&mut self, pass: &mut wgpu::RenderPass<'static>) {
+        self.renderer.render(pass, &self.shapes, &self.screen);
     }
 }
 
