@@ -5,6 +5,8 @@ mod frame;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod machine;
+#[cfg(all(feature = "gstreamer", feature = "pipewire"))]
+mod media;
 mod memory;
 mod meter;
 mod step;
@@ -30,6 +32,13 @@ enum Command {
     /// Frames to a GPU and back, by every route, in GB/s and against the bare copy
     #[cfg(feature = "gpu")]
     Gpu(gpu::Options),
+    /// Capture, virtual camera and recording: CPU time as frames, as copies, and by GStreamer alone
+    #[cfg(all(feature = "gstreamer", feature = "pipewire"))]
+    Media(media::Options),
+    /// One end of a stream
+    #[cfg(all(feature = "gstreamer", feature = "pipewire"))]
+    #[command(hide = true)]
+    Play { role: media::Role, words: Vec<String> },
     /// Runs every step a few times for strace to look at
     #[command(hide = true)]
     Once {
@@ -76,6 +85,10 @@ fn main() {
         Command::Convert(options) => measure(Suite::Convert, &options),
         #[cfg(feature = "gpu")]
         Command::Gpu(options) => gpu::measure(&options),
+        #[cfg(all(feature = "gstreamer", feature = "pipewire"))]
+        Command::Media(options) => media::measure(&options),
+        #[cfg(all(feature = "gstreamer", feature = "pipewire"))]
+        Command::Play { role, words } => media::play(role, &words),
         Command::Once { suite, only } => strace::once(&chosen(suite, &only)),
     }
 }

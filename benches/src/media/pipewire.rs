@@ -1,114 +1,103 @@
-//! What a frame costs the CPU on its way into PipeWire and out of it: ours beside the copying ways and stock GStreamer.
-//!
-//! `cargo run --release --example pw_cost -- [SECONDS]`, on a machine (or in the lab: `cargo xtask lab run --mem 2G --
-//! target/release/examples/pw_cost`) with a `pipewire` and GStreamer's PipeWire plugin on the PATH; it starts a daemon of its
-//! own. Each number is the CPU time of one process, all threads, over some seconds of a running stream.
-
-#[path = "../tests/common/mod.rs"]
-mod common;
+//! Into PipeWire and out of it, with a daemon of its own: the CPU time of one process over some seconds of a running stream.
 
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::linear;
-use dmaframe_core::{Fourcc, Frame, FrameMeta, Layout, Size, Starvation};
+use dmaframe_core::negotiate::FormatSet;
+use dmaframe_core::{Fourcc, Frame, FrameMeta, Layout, Modifier, Size, Starvation};
 use dmaframe_pipewire::{CaptureStream, Error, Target, VirtualCamera};
-use dmaframe_testkit::{Daemon, connect, end};
+use dmaframe_testkit::{Daemon, end};
+
+use super::{Cost, Job, Role, own};
 
 /// Frames a second of every stream.
-const RATE: u32 = 20;
+pub(super) const RATE: u32 = 20;
 /// Until everything is linked, mapped and touched.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, socket, size] = &args[..] {
-        return play(role, socket.as_ref(), parse(size)?);
-    }
-    let seconds = args.first().map_or(Ok(5), |n| n.parse())?;
-    println!("CPU ms per frame, {RATE} frames a second, BGRx, over {seconds} s after a warm-up");
-    println!("{:<58} {:>14} {:>14}", "", "1080p", "4K");
-    for (what, way) in WAYS {
-        let cost = |size| {
-            way.cost(size, Duration::from_secs(seconds))
-                .map_or_else(|e| e, |(ms, fps)| format!("{ms:.1} ({fps:.0}/s)"))
-        };
-        let (hd, uhd) = (cost(Size::new(1920, 1080)), cost(Size::new(3840, 2160)));
-        println!("{what:<58} {hd:>14} {uhd:>14}");
-    }
-    Ok(())
-}
-
 /// Which process is measured, and who is at the other end.
-enum Way {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
     /// A role of ours publishes.
-    Camera(&'static str),
+    Camera(Role),
     /// GStreamer publishes.
     GstCamera(&'static str),
     /// A role of ours reads a camera of ours.
-    Capture(&'static str),
+    Capture(Role),
     /// GStreamer reads a camera of ours.
     GstCapture(&'static str),
 }
 
-const WAYS: &[(&str, Way)] = &[
+pub(super) const WAYS: &[(Job, &str, Way)] = &[
     (
-        "camera: ours, frame in the stream's own buffer",
-        Way::Camera("camera"),
+        Job::VirtualCamera,
+        "`VirtualCamera`, frame in the stream's own buffer",
+        Way::Camera(Role::PwCamera),
     ),
     (
-        "camera: ours, frame in other memory (one copy)",
-        Way::Camera("camera-copy"),
+        Job::VirtualCamera,
+        "`VirtualCamera`, frame in other memory (one copy)",
+        Way::Camera(Role::PwCameraCopies),
     ),
     (
-        "camera: gst pipewiresink (copies into its pool)",
+        Job::VirtualCamera,
+        "`gst-launch-1.0 ... ! pipewiresink` (copies into its pool)",
         Way::GstCamera("video/x-raw,format=BGRx"),
     ),
     (
-        "camera: gst videoconvert (RGBA to BGRx) ! pipewiresink",
+        Job::VirtualCamera,
+        "`gst-launch-1.0 ... ! videoconvert (RGBA to BGRx) ! pipewiresink`",
         Way::GstCamera("video/x-raw,format=RGBA"),
     ),
-    ("capture: ours, DMA-BUF", Way::Capture("capture")),
     (
-        "capture: ours, DMA-BUF, every frame copied out",
-        Way::Capture("capture-copy"),
+        Job::Capture,
+        "PipeWire: `CaptureStream`, DMA-BUF",
+        Way::Capture(Role::PwCapture),
     ),
-    ("capture: ours, shared memory", Way::Capture("capture-memfd")),
     (
-        "capture: gst pipewiresrc, memory:DMABuf",
+        Job::Capture,
+        "PipeWire: `CaptureStream`, DMA-BUF, every frame copied out",
+        Way::Capture(Role::PwCaptureCopies),
+    ),
+    (
+        Job::Capture,
+        "PipeWire: `CaptureStream`, shared memory",
+        Way::Capture(Role::PwCaptureMemfd),
+    ),
+    (
+        Job::Capture,
+        "PipeWire: `gst-launch-1.0 pipewiresrc ! memory:DMABuf ! fakesink`",
         Way::GstCapture("video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=XR24"),
     ),
     (
-        "capture: gst pipewiresrc, shared memory",
+        Job::Capture,
+        "PipeWire: `gst-launch-1.0 pipewiresrc ! fakesink`, shared memory",
         Way::GstCapture("video/x-raw,format=BGRx"),
     ),
     (
-        "capture: gst pipewiresrc ! videoconvert (to RGBA)",
+        Job::Capture,
+        "PipeWire: `gst-launch-1.0 pipewiresrc ! videoconvert (to RGBA) ! fakesink`",
         Way::GstCapture("video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=RGBA"),
     ),
 ];
 
 impl Way {
-    /// CPU milliseconds a frame, and frames a second.
-    fn cost(&self, size: Size, span: Duration) -> Result<(f64, f64), String> {
+    pub(super) fn cost(&self, size: Size, span: Duration) -> Result<Cost, String> {
         let daemon = Daemon::bare();
         let text = format!("{}x{}", size.width, size.height);
-        let own = |role: &str| {
-            let program = std::env::current_exe().unwrap_or_default();
-            let mut command = daemon.command(&program.to_string_lossy());
-            command.args([role, &daemon.socket().to_string_lossy(), &text]);
-            command
-        };
+        let socket = daemon.socket().display().to_string();
+        let own = |role: Role| own(role, &[&socket, &text]);
         let gst = |line: String| {
             let mut command = daemon.gst("gst-launch-1.0");
             command.arg("-q").args(line.split(' '));
             command
         };
         let (mut measured, mut other) = match self {
-            Self::Camera(role) => (own(role), own("capture")),
+            Self::Camera(role) => (own(*role), own(Role::PwCapture)),
             Self::GstCamera(caps) => {
                 let (w, h) = (size.width, size.height);
                 let line = format!(
@@ -117,13 +106,13 @@ impl Way {
                      video/x-raw,format=BGRx ! pipewiresink mode=provide \
                      stream-properties=props,media.class=Video/Source,node.name=cam"
                 );
-                (gst(line), own("capture"))
+                (gst(line), own(Role::PwCapture))
             }
-            Self::Capture(role) => (own(role), own("camera")),
+            Self::Capture(role) => (own(*role), own(Role::PwCamera)),
             Self::GstCapture(caps) => {
                 // Not linked by a session manager: the node waits for its link.
                 let line = format!("pipewiresrc autoconnect=false client-name=reader ! {caps} ! fakesink");
-                (gst(line), own("camera"))
+                (gst(line), own(Role::PwCamera))
             }
         };
         let start = |command: &mut Command, out: Stdio| {
@@ -143,7 +132,10 @@ impl Way {
                 }
             });
         }
-        let now = |pid| cpu_of(pid).map(|cpu| (cpu, frames.load(Ordering::Relaxed)));
+        let now = |pid: u32| {
+            let cpu = cpu_of(pid);
+            cpu.map(|cpu| (cpu, frames.load(Ordering::Relaxed)))
+        };
         daemon.link("cam", "reader");
         std::thread::sleep(WARM_UP);
         let (before, clock) = (now(measured.id()), Instant::now());
@@ -158,7 +150,10 @@ impl Way {
         if frames == 0.0 {
             return Err("no frames".into());
         }
-        Ok(((cpu - cpu_before) * 1000.0 / frames, frames / took.as_secs_f64()))
+        Ok(Cost {
+            cpu_ms: (cpu - cpu_before) * 1000.0 / frames,
+            rate: frames / took.as_secs_f64(),
+        })
     }
 }
 
@@ -169,30 +164,25 @@ fn cpu_of(pid: u32) -> Option<f64> {
     let fields: Vec<f64> = fields
         .split_whitespace()
         .skip(1)
-        .filter_map(|f| f.parse().ok())
+        .filter_map(|field| field.parse().ok())
         .collect();
     // utime and stime, in hundredths of a second (USER_HZ).
     Some((fields.get(10)? + fields.get(11)?) / 100.0)
 }
 
-fn parse(size: &str) -> Result<Size, Box<dyn std::error::Error>> {
-    let (width, height) = size.split_once('x').ok_or("a size is WIDTHxHEIGHT")?;
-    Ok(Size::new(width.parse()?, height.parse()?))
+fn linear() -> FormatSet {
+    FormatSet::new("bench").with(Fourcc::XRGB8888, Modifier::LINEAR)
 }
 
-/// One end of a stream, in a process of its own.
-fn play(role: &str, socket: &std::path::Path, size: Size) -> Result<(), Box<dyn std::error::Error>> {
-    let remote = connect(socket);
-    if role.starts_with("camera") {
-        return publish(remote, role == "camera-copy", size);
-    }
+/// Reads the camera of the link until killed.
+pub(super) fn capture(role: Role, remote: OwnedFd) -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = CaptureStream::builder()
         .remote(remote)
         .name("reader")
         .target(Target::Unlinked)
         .formats(linear())
         .budget(2, Starvation::Drop);
-    if role == "capture-memfd" {
+    if role == Role::PwCaptureMemfd {
         // No modifier on this side: the camera gives what it has for such consumers.
         builder = builder.dmabuf(false);
     }
@@ -202,7 +192,7 @@ fn play(role: &str, socket: &std::path::Path, size: Size) -> Result<(), Box<dyn 
             return Err("no frame".into());
         };
         tick()?;
-        if role == "capture-copy" {
+        if role == Role::PwCaptureCopies {
             drop(frame.detach(Duration::from_secs(1))?);
         }
     }
@@ -215,7 +205,8 @@ fn tick() -> std::io::Result<()> {
     out.flush()
 }
 
-fn publish(remote: std::os::fd::OwnedFd, copy: bool, size: Size) -> Result<(), Box<dyn std::error::Error>> {
+/// Is a camera until killed.
+pub(super) fn publish(remote: OwnedFd, copy: bool, size: Size) -> Result<(), Box<dyn std::error::Error>> {
     let camera = VirtualCamera::builder("cam")
         .remote(remote)
         .formats(linear())
