@@ -80,7 +80,7 @@ pub(super) fn open(wish: &Wish, notes: &mut Vec<String>) -> Result<Box<dyn Backe
         }),
         Which::Synthetic => Ok(Box::new(Synthetic::open(wish, notes)?)),
         Which::V4l2(path) => node::open(path, wish, notes),
-        Which::Libcamera(id) => library::open(id.as_deref(), wish),
+        Which::Libcamera(id) => library::open(id.as_deref(), wish, notes),
         #[cfg(feature = "pipewire")]
         Which::Pipewire(name) => super::pipewire::open(name.as_deref(), wish),
         #[cfg(feature = "pipewire")]

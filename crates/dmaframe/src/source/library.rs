@@ -10,7 +10,11 @@ mod without {
     use super::super::backend::{Backend, not_built};
     use super::super::{Error, Wish};
 
-    pub(in super::super) fn open(id: Option<&str>, _: &Wish) -> Result<Box<dyn Backend>, Error> {
+    pub(in super::super) fn open(
+        id: Option<&str>,
+        _: &Wish,
+        _: &mut Vec<String>,
+    ) -> Result<Box<dyn Backend>, Error> {
         let name = match id {
             Some(id) => format!("libcamera's camera {id}"),
             None => "libcamera".to_owned(),
@@ -28,7 +32,7 @@ mod with {
     use dmaframe_core::negotiate::{FormatSet, MemoryKind, Takes, Usage};
     use dmaframe_core::report::Hop;
     use dmaframe_libcamera::{
-        Camera, Cameras, Capture, Captured, OfferedFormat, PixelFormat, Role, StreamRequest,
+        Camera, Cameras, Capture, Captured, Error as Failed, OfferedFormat, PixelFormat, Role, StreamRequest,
     };
     use dmaframe_v4l2::Sizes;
 
@@ -48,13 +52,22 @@ mod with {
     }
 
     /// Opens a camera by its id, or the first there is.
-    pub(in super::super) fn open(id: Option<&str>, wish: &Wish) -> Result<Box<dyn Backend>, Error> {
+    pub(in super::super) fn open(
+        id: Option<&str>,
+        wish: &Wish,
+        notes: &mut Vec<String>,
+    ) -> Result<Box<dyn Backend>, Error> {
         let cameras = Cameras::new()?;
-        Ok(Box::new(Library::open(&cameras, id, wish)?))
+        Ok(Box::new(Library::open(&cameras, id, wish, notes)?))
     }
 
     impl Library {
-        fn open(cameras: &Cameras, id: Option<&str>, wish: &Wish) -> Result<Self, Error> {
+        fn open(
+            cameras: &Cameras,
+            id: Option<&str>,
+            wish: &Wish,
+            notes: &mut Vec<String>,
+        ) -> Result<Self, Error> {
             let listed = cameras.list();
             let found = match id {
                 Some(id) => listed.iter().find(|camera| camera.id == id),
@@ -74,33 +87,61 @@ mod with {
                 model: found.model.clone(),
                 cameras: cameras.clone(),
             };
-            let camera = cameras.open(&found.id)?;
-            let (format, way) = choose(&camera, wish)?;
+            let choices = choose(&cameras.open(&found.id)?, wish)?;
+            let mut last = None;
+            for (format, way) in choices {
+                let request = StreamRequest::new(Role::ViewFinder)
+                    .size(wish.size)
+                    .format(format);
+                let started = Capture::builder(cameras.open(&found.id)?)
+                    .stream(request)
+                    .configure()
+                    .and_then(|configured| configured.fps(wish.fps).start());
+                match started {
+                    Ok(capture) => {
+                        let model = found.model.clone().unwrap_or_else(|| found.id.clone());
+                        return Ok(Self::new(capture, format, known, model, way));
+                    }
+                    // A format that is offered and cannot be started: pipelines offer what their devices do not always do.
+                    Err(
+                        error @ (Failed::Call { .. } | Failed::FormatRefused { .. } | Failed::Roles { .. }),
+                    ) => {
+                        notes.push(format!("{way} not used: {error}"));
+                        last = Some(error);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(last.map_or_else(
+                || Error::Format {
+                    camera: found.id.clone(),
+                    format: "picture".into(),
+                    offered: Vec::new(),
+                },
+                Error::from,
+            ))
+        }
+
+        fn new(capture: Capture, format: PixelFormat, known: Known, model: String, way: String) -> Self {
             let motion = format.codec().map(|_| Motion::default());
-            let request = StreamRequest::new(Role::ViewFinder)
-                .size(wish.size)
-                .format(format);
-            let configured = Capture::builder(camera).stream(request).configure()?;
-            let capture = configured.fps(wish.fps).start()?;
             let mut hops: Vec<_> = capture.hop(0).map(Arc::clone).into_iter().collect();
             if hops.is_empty() {
                 hops.push(Hop::new("libcamera"));
             }
             hops.extend(motion.as_ref().and_then(Motion::hop));
-            let model = found.model.clone().unwrap_or_else(|| found.id.clone());
-            Ok(Self {
+            Self {
                 capture,
                 motion,
                 hops,
                 known,
                 model,
                 way,
-            })
+            }
         }
     }
 
-    /// The cheapest format that camera and consumer share, or Motion JPEG.
-    fn choose(camera: &Camera, wish: &Wish) -> Result<(PixelFormat, String), Error> {
+    /// The formats that camera and consumer share, cheapest first, or Motion JPEG.
+    fn choose(camera: &Camera, wish: &Wish) -> Result<Vec<(PixelFormat, String)>, Error> {
         let offered = camera.formats(Role::ViewFinder);
         if let Some(asked) = wish.format {
             let format = match wish.fourcc() {
@@ -109,7 +150,7 @@ mod with {
             };
             let usable = format.frame().is_some() || motion::DECODED;
             if usable && offered.iter().any(|offer| offer.format == format) {
-                return Ok((format, asked.to_string()));
+                return Ok(vec![(format, asked.to_string())]);
             }
             return Err(refused(camera, asked.to_string(), &offered));
         }
@@ -126,7 +167,7 @@ mod with {
         let codec = offered.iter().find(|offer| offer.format.codec().is_some());
         match codec {
             Some(offer) if motion::DECODED && large.is_empty() && (has(&offer) || raw.is_empty()) => {
-                return Ok((offer.format, format!("{}, decoded", offer.format)));
+                return Ok(vec![(offer.format, format!("{}, decoded", offer.format))]);
             }
             _ => {}
         }
@@ -144,15 +185,20 @@ mod with {
             set.insert(fourcc, modifier);
         }
         let ways = plan(&set, &wish.consumer, [], &Picture::new(wish.size))?;
-        let Some(way) = ways.current() else {
-            return Err(refused(camera, "frames".into(), &offered));
-        };
-        let pair = way.candidate.pair;
-        let format = raw
-            .iter()
-            .find(|offer| offer.format.frame() == Some((pair.fourcc, pair.modifier)))
-            .map_or(PixelFormat::linear(pair.fourcc), |offer| offer.format);
-        Ok((format, way.to_string()))
+        let mut choices: Vec<(PixelFormat, String)> = Vec::new();
+        for way in ways.plan().remaining() {
+            let (fourcc, modifier) = (way.pair.fourcc, way.pair.modifier);
+            let offered = raw
+                .iter()
+                .find(|offer| offer.format.frame() == Some((fourcc, modifier)));
+            // The routes differ for the consumer alone.
+            if let Some(format) = offered.map(|offer| offer.format)
+                && !choices.iter().any(|(chosen, _)| *chosen == format)
+            {
+                choices.push((format, way.to_string()));
+            }
+        }
+        Ok(choices)
     }
 
     fn refused(camera: &Camera, format: String, offered: &[OfferedFormat]) -> Error {
@@ -228,7 +274,7 @@ mod with {
                     .find(|camera| camera.model.is_some() && camera.model == self.model)
             };
             let id = &same.or_else(alike)?.id;
-            let opened = Library::open(&self.cameras, Some(id), wish).ok()?;
+            let opened = Library::open(&self.cameras, Some(id), wish, &mut Vec::new()).ok()?;
             Some(Box::new(opened))
         }
     }

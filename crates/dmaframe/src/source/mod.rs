@@ -32,7 +32,8 @@
 //! what that costs. PipeWire and GStreamer negotiate themselves, from the same set.
 //!
 //! **Unplugging.** A camera that goes away is one [`Next::Gone`]. From then on the source looks for it about once a second,
-//! while it is asked for pictures: the same node or id, or a camera of the same name on another node. When it is there,
+//! while it is asked for pictures: the same node or id, a camera of the same name on another node, and, after some seconds and
+//! for who wished for any, another camera. When it is there,
 //! [`Next::Back`] is given, and its pictures after that. Frames still held stay readable throughout. With
 //! [`Wish::placeholder`] there are still pictures meanwhile.
 //!
