@@ -228,7 +228,7 @@ impl Ci {
                 "{lost}: this machine has not got what it links"
             )));
         }
-        let inside = Inside::new(&root, packages.to_vec())?;
+        let inside = Inside::new(&root, packages.to_vec(), Vec::new())?;
         let packages: Vec<_> = inside.packages().collect();
         let words = [words, &packages, last].concat();
         let line = format!("cargo {} (in the lab's root folder)", words.join(" "));

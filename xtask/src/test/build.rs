@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::inside::Single;
 use crate::host::{self, packages};
 
 /// What links a library of the system.
@@ -290,6 +291,29 @@ fn select(yes: bool, folder: bool) -> Result<Selection> {
     })
 }
 
+/// Tests with features that the host has not got, of packages that it builds without them.
+pub(crate) fn singles(metadata: &Value, selection: &Selection, asked: &[String]) -> Vec<Single> {
+    let mut found = Vec::new();
+    for package in list(&metadata["packages"]) {
+        let name = text(package, "name");
+        if !asked.is_empty() && !asked.iter().any(|asked| asked == name) {
+            continue;
+        }
+        for single in list(&package["metadata"]["lab"]["inside"]) {
+            let features = list(&single["features"]).filter_map(Value::as_str);
+            let features: Vec<String> = features.map(str::to_owned).collect();
+            if !features.iter().all(|feature| selection.builds(name, feature)) {
+                found.push(Single {
+                    package: name.to_owned(),
+                    test: text(single, "test").to_owned(),
+                    features,
+                });
+            }
+        }
+    }
+    found
+}
+
 /// Compiles the tests and says where they are.
 pub(crate) fn test_binaries(
     selection: &Selection,
@@ -387,7 +411,9 @@ fn binary(package: &Value, target: &Value, path: &str, id: &str, messages: &[Val
         name: format!("{} {kind} {name}", text(package, "name")),
         path: path.into(),
         harness: !source.contains("harness = false"),
-        udev: package["metadata"]["lab"]["udev"] == true,
+        udev: package["metadata"]["lab"]["udev"] == true
+            || list(&package["metadata"]["lab"]["inside"])
+                .any(|single| single["test"] == name && single["udev"] == true),
         kernel_args: list(&package["metadata"]["lab"]["kernel-args"][name])
             .filter_map(Value::as_str)
             .map(str::to_owned)
@@ -411,6 +437,26 @@ mod tests {
         assert_eq!(of("a").as_deref(), Some("a,b,c"));
         assert_eq!(of("d").as_deref(), Some("d"));
         assert_eq!(of("default"), None);
+    }
+
+    #[test]
+    fn single_tests_are_built_elsewhere_where_the_host_lacks_a_feature_of_theirs() {
+        let inside = serde_json::json!([{ "test": "camera", "features": ["source", "libcamera"] }]);
+        let package = serde_json::json!({ "name": "facade", "metadata": { "lab": { "inside": inside } } });
+        let metadata = serde_json::json!({ "packages": [package] });
+        let found = |features: Option<&[&str]>, asked: &[String]| {
+            let features = features.map(|list| list.iter().map(|f| format!("facade/{f}")).collect());
+            let selection = Selection {
+                features,
+                ..Selection::default()
+            };
+            singles(&metadata, &selection, asked).len()
+        };
+        assert_eq!(found(None, &[]), 0, "a host that has everything");
+        assert_eq!(found(Some(&["source"]), &[]), 1);
+        assert_eq!(found(Some(&["source"]), &["facade".into()]), 1);
+        assert_eq!(found(Some(&["source"]), &["other".into()]), 0);
+        assert_eq!(found(Some(&["source", "libcamera"]), &[]), 0);
     }
 
     #[test]

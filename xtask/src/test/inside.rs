@@ -10,10 +10,21 @@ use super::build::{self, TestBinary};
 use crate::root;
 use crate::steps::output;
 
+/// A test of a package that is otherwise built on the host: `[[package.metadata.lab.inside]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Single {
+    pub(crate) package: String,
+    /// The test's name.
+    pub(crate) test: String,
+    /// What it is built with, and nothing else.
+    pub(crate) features: Vec<String>,
+}
+
 /// Packages and the root folder to build them in.
 #[derive(Debug, Clone)]
 pub(crate) struct Inside {
     packages: Vec<String>,
+    singles: Vec<Single>,
     root: PathBuf,
     workspace: PathBuf,
     /// The toolchain's own folder: rustup's programs choose one by what is not in the folder.
@@ -24,8 +35,8 @@ pub(crate) struct Inside {
 }
 
 impl Inside {
-    /// For building `packages` in `root`.
-    pub(crate) fn new(root: &Path, packages: Vec<String>) -> Result<Self> {
+    /// For building `packages` in `root`, and single tests of others.
+    pub(crate) fn new(root: &Path, packages: Vec<String>, singles: Vec<Single>) -> Result<Self> {
         let workspace = build::workspace()?;
         let rustc = output(
             Command::new("rustc")
@@ -46,6 +57,7 @@ impl Inside {
             .context("cannot fetch the dependencies")?;
         Ok(Self {
             packages,
+            singles,
             root: root.to_owned(),
             workspace,
             sysroot,
@@ -92,19 +104,38 @@ impl Inside {
         self.packages.iter().flat_map(|name| ["--package", name])
     }
 
-    /// Compiles the tests, with every feature.
+    /// Compiles the tests: the packages' with every feature, and the single ones.
     pub(crate) fn test_binaries(&self, release: bool) -> Result<Vec<TestBinary>> {
-        eprintln!("Compiling {} in the lab's root folder", self.packages.join(", "));
-        let mut words = vec!["test", "--no-run", "--message-format=json-render-diagnostics"];
-        words.push("--all-features");
-        words.extend(self.packages());
-        if release {
-            words.push("--release");
+        let mut builds: Vec<Vec<&str>> = Vec::new();
+        if !self.packages.is_empty() {
+            eprintln!("Compiling {} in the lab's root folder", self.packages.join(", "));
+            builds.push(["--all-features"].into_iter().chain(self.packages()).collect());
         }
-        let out = self.cargo(&[], &words).stderr(Stdio::inherit()).output()?;
-        if !out.status.success() {
-            bail!("the tests do not compile in the lab's root folder (above)");
+        let features: Vec<_> = self
+            .singles
+            .iter()
+            .map(|single| single.features.join(","))
+            .collect();
+        for (single, features) in self.singles.iter().zip(&features) {
+            let (package, test) = (&single.package, &single.test);
+            eprintln!("Compiling {package}'s {test} in the lab's root folder");
+            let mut words = vec!["--package", package, "--test", test];
+            words.extend(["--no-default-features", "--features", features]);
+            builds.push(words);
         }
-        build::binaries_of(&String::from_utf8_lossy(&out.stdout))
+        let mut binaries = Vec::new();
+        for words in builds {
+            let mut all = vec!["test", "--no-run", "--message-format=json-render-diagnostics"];
+            all.extend(words);
+            if release {
+                all.push("--release");
+            }
+            let out = self.cargo(&[], &all).stderr(Stdio::inherit()).output()?;
+            if !out.status.success() {
+                bail!("the tests do not compile in the lab's root folder (above)");
+            }
+            binaries.extend(build::binaries_of(&String::from_utf8_lossy(&out.stdout))?);
+        }
+        Ok(binaries)
     }
 }

@@ -102,8 +102,11 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
         None => build::selection(args.yes)?,
     };
     let packages = asked(args, selection.inside());
+    let singles = build::singles(&build::metadata()?, &selection, &args.packages);
     let inside = match folder {
-        Some(root) if !packages.is_empty() => Some(inside::Inside::new(root, packages)?),
+        Some(root) if !packages.is_empty() || !singles.is_empty() => {
+            Some(inside::Inside::new(root, packages, singles)?)
+        }
         _ => None,
     };
     if folder.is_none() && !selection.inside().is_empty() {
@@ -166,7 +169,7 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     }
     if !args.no_doc {
         outcomes.push(doctests(args, &selection)?);
-        if let Some(inside) = inside {
+        if let Some(inside) = inside.filter(|inside| inside.packages().next().is_some()) {
             outcomes.push(doctests_inside(args, &inside)?);
         }
     }
