@@ -60,6 +60,14 @@ pub enum Error {
         /// What the compiler says.
         text: String,
     },
+    /// An effect's file cannot be read.
+    #[error("{}: {text}", .file.display())]
+    EffectFile {
+        /// The file.
+        file: std::path::PathBuf,
+        /// What the system says.
+        text: String,
+    },
     /// The export pool writes no such format.
     #[error("no export of {fourcc}: only of XR24, AR24, XB24, AB24, NV12, NV21, YU12, YV12 and YUYV")]
     ExportFormat {

@@ -1,7 +1,9 @@
 //! A WGSL function over a picture.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::scope::{now, scoped};
 use super::{Gpu, wgpu};
@@ -32,6 +34,8 @@ pub struct Effect {
     group: wgpu::BindGroupLayout,
     layout: wgpu::PipelineLayout,
     sampler: wgpu::Sampler,
+    /// Where the text came from, and when that was written.
+    file: Option<(PathBuf, SystemTime)>,
     /// The least recently used first.
     bound: Mutex<Vec<Bound>>,
 }
@@ -66,8 +70,45 @@ impl Effect {
                 min_filter: wgpu::FilterMode::Linear,
                 ..Default::default()
             }),
+            file: None,
             bound: Mutex::default(),
         })
+    }
+
+    /// [`Effect::new`] with a file's text and its path as the name; [`Effect::reload`] takes what is written there later.
+    ///
+    /// # Errors
+    /// [`Error::EffectFile`] for a file that cannot be read, and as [`Effect::new`].
+    pub fn from_file(
+        gpu: &Gpu,
+        path: impl Into<PathBuf>,
+        format: wgpu::TextureFormat,
+    ) -> Result<Self, Error> {
+        let path = path.into();
+        let written = written(&path)?;
+        let mut made = Self::new(gpu, &path.display().to_string(), &read(&path)?, format)?;
+        made.file = Some((path, written));
+        Ok(made)
+    }
+
+    /// Takes the file's text if it was written since; says whether it was. A file that is not there is taken to be in the
+    /// middle of being replaced. To be called now and then: for each picture, say. Costs a system call.
+    ///
+    /// # Errors
+    /// As [`Effect::from_file`], once for each text; the effect stays as it was.
+    pub fn reload(&mut self) -> Result<bool, Error> {
+        let Some((path, seen)) = &mut self.file else {
+            return Ok(false);
+        };
+        let Ok(found) = written(path) else {
+            return Ok(false);
+        };
+        if found == *seen {
+            return Ok(false);
+        }
+        *seen = found;
+        let (name, text) = (path.display().to_string(), read(path)?);
+        self.replace(&name, &text).map(|()| true)
     }
 
     /// Takes another text from the next picture on, for effects that are edited while they run.
@@ -162,6 +203,15 @@ impl fmt::Debug for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Effect({:?} to {:?})", self.name, self.format)
     }
+}
+
+fn written(path: &Path) -> Result<SystemTime, Error> {
+    let found = std::fs::metadata(path).and_then(|found| found.modified());
+    found.map_err(|error| effect::unreadable(path, &error))
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|error| effect::unreadable(path, &error))
 }
 
 fn compile(

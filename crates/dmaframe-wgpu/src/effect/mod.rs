@@ -1,5 +1,7 @@
 //! Effects, as far as they are the same for every version of wgpu.
 
+use std::path::Path;
+
 use crate::Error;
 
 /// What an effect is written against: the text that comes behind its own.
@@ -25,6 +27,14 @@ pub(crate) fn refused(name: &str, text: &str, line: Option<u32>, said: &str) -> 
         name: name.to_owned(),
         line,
         text,
+    }
+}
+
+/// A file without a text.
+pub(crate) fn unreadable(file: &Path, error: &std::io::Error) -> Error {
+    Error::EffectFile {
+        file: file.to_owned(),
+        text: error.to_string(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use dmaframe_core::report::PathReport;
 use dmaframe_core::{Clock, Fourcc, FrameMeta, Orientation, Rotation, Size, Timestamp};
+use dmaframe_wgpu::Error;
 use dw::{Effect, Processor};
 
 use crate::common::{SOON, TIGHT, memfd_frame, udmabuf_frame};
@@ -95,6 +96,20 @@ fn a_text_that_is_refused_names_its_line_and_changes_nothing() {
     effect.replace("same", "fn effect(uv: vec2f) -> vec4f { return sample(uv); }").unwrap();
     let out = processor.run(&frame).unwrap().map_read(SOON).unwrap().to_tight().unwrap();
     crate::common::same(&out, &bytes, "the new one");
+    // The same out of a file, which is looked at again.
+    let file = std::env::temp_dir().join(format!("dmaframe-{}-{}.wgsl", std::process::id(), module_path!()));
+    let missing = Effect::from_file(&bench.gpu, &file, RGBA).unwrap_err();
+    assert!(matches!(missing, Error::EffectFile { .. }), "{missing}");
+    std::fs::write(&file, SWAP).unwrap();
+    let mut effect = Effect::from_file(&bench.gpu, &file, RGBA).unwrap();
+    assert!(!effect.reload().unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::write(&file, wrong).unwrap();
+    let error = effect.reload().unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}:2: ", file.display())), "{error}");
+    assert!(!effect.reload().unwrap(), "said once");
+    std::fs::remove_file(&file).unwrap();
+    assert!(!effect.reload().unwrap());
     drop(processor);
     bench.done();
 }
