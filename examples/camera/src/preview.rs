@@ -24,7 +24,12 @@ pub(crate) fn run(args: &args::Args, how: &args::Preview) -> Result<()> {
     };
     let (counts, job) = show(preview, move |slot| {
         while let Some(frame) = job.next()? {
-            if !slot.put(frame) {
+            // Over the last picture, which says more than a placeholder.
+            let open = match &job.source.gone {
+                Some(reason) => slot.say(reason.as_str()),
+                None => slot.put(frame),
+            };
+            if !open {
                 break;
             }
         }

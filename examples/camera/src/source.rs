@@ -14,7 +14,11 @@ use crate::args::Args;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was asked for; without a wish the first camera that works, else the test picture.
-pub(crate) struct Source(source::Source);
+pub(crate) struct Source {
+    source: source::Source,
+    /// Why the camera is gone, while it is: placeholders come instead.
+    pub(crate) gone: Option<String>,
+}
 
 impl Source {
     /// `notes` gets a line for each thing that was tried and did not work.
@@ -26,7 +30,7 @@ impl Source {
             .memory(args.memory.into())
             .placeholder(true);
         match source::Source::open(&wish, notes) {
-            Ok(source) => Ok(Self(source)),
+            Ok(source) => Ok(Self { source, gone: None }),
             Err(error) => {
                 bail!("{error}\n  `camera list` shows what there is; `--device test` needs no camera")
             }
@@ -37,12 +41,18 @@ impl Source {
     pub(crate) fn next(&mut self, stop: &AtomicBool, say: impl Fn(String)) -> Result<Option<Frame>> {
         let start = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            match self.0.next(Duration::from_millis(200)) {
+            match self.source.next(Duration::from_millis(200)) {
                 Next::Frame(frame) => return Ok(Some(frame)),
-                Next::Gone(reason) => say(format!("{reason}; plug it in again, or end with Ctrl-C")),
-                Next::Back => say(format!("back: {}", self.describe())),
+                Next::Gone(reason) => {
+                    say(format!("{reason}; plug it in again, or end with Ctrl-C"));
+                    self.gone = Some(format!("{reason}\nplug it in again, or quit with q"));
+                }
+                Next::Back => {
+                    say(format!("back: {}", self.describe()));
+                    self.gone = None;
+                }
                 Next::End => return Ok(None),
-                _ if start.elapsed() > PATIENCE && self.0.is_there() => {
+                _ if start.elapsed() > PATIENCE && self.source.is_there() => {
                     bail!("{} gave no picture for {PATIENCE:?}", self.describe())
                 }
                 _ => {}
@@ -52,17 +62,17 @@ impl Source {
     }
 
     pub(crate) fn describe(&self) -> String {
-        self.0.describe().to_owned()
+        self.source.describe().to_owned()
     }
 
     /// Adds what this hop costs.
     pub(crate) fn report(&self, path: &PathReport) {
-        self.0.report(path);
+        self.source.report(path);
     }
 
     /// Pictures that never arrived.
     pub(crate) fn lost(&self) -> u64 {
-        self.0.stats().lost()
+        self.source.stats().lost()
     }
 }
 

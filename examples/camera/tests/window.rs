@@ -30,11 +30,15 @@ fn camera(arguments: &[&str]) -> Command {
     command
 }
 
+/// Turns the moving text off.
+fn still(device: &Path) {
+    let camera = Camera::open(device).unwrap();
+    camera.set_menu("OSD Text Mode", "None").unwrap();
+}
+
 /// What the CPU makes of the camera's picture, which does not move from here on.
 fn expected(device: &Path) -> Picture {
-    let still = Camera::open(device).unwrap();
-    still.set_menu("OSD Text Mode", "None").unwrap();
-    drop(still);
+    still(device);
     let file = std::env::temp_dir().join(format!("window-{}.png", std::process::id()));
     let output = camera(&["--frames", "1"])
         .arg("--device")
@@ -108,6 +112,15 @@ fn comes(what: &str, expected: &Picture, look: impl Fn() -> Picture) {
     }
 }
 
+/// Looks until this is so.
+fn changes(what: &str, look: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !look() {
+        assert!(start.elapsed() < Duration::from_secs(10), "no {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn on_wayland_the_screen_shows_the_cpus_picture_at_every_size_and_scale() {
     let device = need!(Device::Capture("vivid"));
@@ -137,6 +150,21 @@ fn on_wayland_the_screen_shows_the_cpus_picture_at_every_size_and_scale() {
     std::thread::sleep(Duration::from_secs(1));
     sway.command("workspace 1");
     comes("seen again", &picture, || sway.shot());
+
+    // Pulled out, the last picture stays, and a message above it says why; back in, it goes on.
+    if dmaframe_testkit::in_lab() {
+        let driver = |action: &str| {
+            std::fs::write(format!("/sys/bus/platform/drivers/vivid/{action}"), "vivid.0").unwrap();
+        };
+        driver("unbind");
+        changes("a message", || {
+            let seen = sway.shot();
+            seen.worst(&picture) > 100 && seen.corners() == picture.corners()
+        });
+        driver("bind");
+        still(&need!(Device::Capture("vivid")));
+        comes("back", &picture, || sway.shot());
+    }
     sway.command("[app_id=\".*\"] kill");
     let report = preview.report();
     print!("{report}");
@@ -155,6 +183,9 @@ fn on_x11_keys_turn_mirror_and_freeze_what_is_seen() {
     };
     let mut command = camera(&["preview", "--no-info", "--format", "NV12"]);
     screen.environment(&mut command);
+    let folder = std::env::temp_dir().join(format!("window-photos-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    command.current_dir(&folder);
     let preview = Preview::start(command, &device);
     let window = screen.window();
     comes("as it is", &picture, || screen.shot(SIZE));
@@ -173,16 +204,27 @@ fn on_x11_keys_turn_mirror_and_freeze_what_is_seen() {
     comes("and back", &turned, || screen.shot((180, 320)));
 
     screen.key('i');
-    let start = Instant::now();
-    while screen.shot((180, 320)).worst(&turned) < 100 {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "no text over the picture"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    changes("text over the picture", || {
+        screen.shot((180, 320)).worst(&turned) > 100
+    });
     screen.key('i');
     comes("without text", &turned, || screen.shot((180, 320)));
+
+    // The next filter is grey, and so is the photo of it.
+    screen.key('f');
+    changes("grey picture", || screen.shot((180, 320)).is_grey());
+    let grey = screen.shot((180, 320));
+    screen.key('p');
+    let photo = folder.join("photo-1.png");
+    changes("photo", || {
+        std::fs::read(&photo).is_ok_and(|file| file.ends_with(b"IEND\xaeB\x60\x82"))
+    });
+    let photo = read_png(&std::fs::read(&photo).unwrap());
+    assert!(photo.worst(&grey) <= 2, "{}", photo.sketch(&grey));
+    for _ in 0..8 {
+        screen.key('f');
+    }
+    comes("colours again", &turned, || screen.shot((180, 320)));
 
     // Frozen, the picture stays, whatever the camera sees and the window's shape is.
     screen.key(' ');
@@ -195,6 +237,7 @@ fn on_x11_keys_turn_mirror_and_freeze_what_is_seen() {
     comes("frozen", &turned.within((180, 360)), || screen.shot((180, 360)));
     screen.key('q');
     let report = preview.report();
+    std::fs::remove_dir_all(folder).unwrap();
     print!("{report}");
     assert!(report.contains("CPU bytes/frame: 0\n"), "{report}");
 }
