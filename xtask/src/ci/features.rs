@@ -23,7 +23,7 @@ impl Ci {
         };
         let lints = |words: &[&str]| {
             let mut command = self.command(&hack);
-            command.args(["hack", "clippy", "--quiet", "--package", FACADE, "--no-dev-deps"]);
+            command.args(["hack", "clippy", "--quiet", "--package", FACADE]);
             status(command.args(words).args(["--", "-D", "warnings"]))
         };
         let depth = self.args.feature_depth.to_string();
