@@ -212,6 +212,12 @@ pub enum Error {
         /// How many there are.
         limit: usize,
     },
+    /// Text that is no size.
+    #[error("'{text}' is not WIDTHxHEIGHT, for example 1280x720")]
+    NoSize {
+        /// The text.
+        text: String,
+    },
     /// There is no memory for a copy of this size.
     #[error("no memory for a copy of {bytes} bytes")]
     NoMemory {

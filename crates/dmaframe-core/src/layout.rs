@@ -25,6 +25,23 @@ impl Size {
     }
 }
 
+impl std::str::FromStr for Size {
+    type Err = crate::Error;
+
+    /// `1280x720`, from 1x1 to 65536x65536: what people write on command lines.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoSize`].
+    fn from_str(text: &str) -> Result<Self, crate::Error> {
+        let number = |part: &str| part.parse().ok().filter(|side| (1..=65_536).contains(side));
+        text.split_once(['x', 'X'])
+            .and_then(|(width, height)| Some(Self::new(number(width)?, number(height)?)))
+            .ok_or_else(|| crate::Error::NoSize {
+                text: text.to_owned(),
+            })
+    }
+}
+
 impl std::fmt::Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}x{}", self.width, self.height)
@@ -312,6 +329,33 @@ fn linear_end(index: usize, format: &PlaneFormat, plane: &Plane, size: Size) -> 
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn sizes_are_read_as_they_are_written_and_nothing_else_is() {
+        let size = Size::new(1280, 720);
+        assert_eq!(
+            (size.to_string().parse(), "1280X720".parse()),
+            (Ok(size), Ok(size))
+        );
+        for bad in [
+            "",
+            "x",
+            "1280",
+            "1280x",
+            "0x5",
+            "5x65537",
+            "1280x720x3",
+            "-1x5",
+            " 5x5",
+            "5 x 5",
+        ] {
+            let error = bad.parse::<Size>().unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("'{bad}' is not WIDTHxHEIGHT, for example 1280x720")
+            );
+        }
+    }
 
     #[test]
     fn linear_layout_passes_its_own_check() {

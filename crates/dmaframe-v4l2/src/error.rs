@@ -40,6 +40,12 @@ pub enum Error {
         /// What it is instead.
         reason: String,
     },
+    /// Text that is no pixel format.
+    #[error("'{text}' is not a pixel format's four characters")]
+    NoPixelFormat {
+        /// The text.
+        text: String,
+    },
     /// No node of this driver (and, when given, number) is there.
     #[error("no capture device of driver {driver:?} (number {skipped} of them asked for, {found} found)")]
     NotFound {
@@ -355,7 +361,7 @@ impl Error {
     #[must_use]
     pub fn device(&self) -> Option<&Path> {
         match self {
-            Self::NotFound { .. } => None,
+            Self::NotFound { .. } | Self::NoPixelFormat { .. } => None,
             Self::Open { device, .. }
             | Self::NotCapture { device, .. }
             | Self::NotM2m { device, .. }

@@ -13,6 +13,8 @@ use std::fmt;
 
 use dmaframe_core::{Codec, Fourcc, Modifier};
 
+use crate::error::Error;
+
 /// A V4L2 pixel format code (`V4L2_PIX_FMT_*`), open: one nobody here has heard of survives unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PixelFormat(pub u32);
@@ -28,6 +30,28 @@ pub struct FrameFormat {
     /// Memory planes (dma-bufs) a buffer of it has: 1 for the contiguous formats, however many colour planes they
     /// have; 2 or 3 for the `M` variants of the multi-planar API.
     pub memory_planes: u8,
+}
+
+impl std::str::FromStr for PixelFormat {
+    type Err = Error;
+
+    /// Its four characters, as `v4l2-ctl` lists them, with `-BE` behind them for the big-endian ones; spaces at the end may
+    /// be left out.
+    ///
+    /// # Errors
+    /// [`Error::NoPixelFormat`].
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (code, big_endian) = match text.strip_suffix("-BE") {
+            Some(code) => (code, 1 << 31),
+            None => (text, 0),
+        };
+        match <[u8; 4]>::try_from(format!("{code:4}").as_bytes()) {
+            Ok(four) if !code.is_empty() && code.is_ascii() => Ok(Self(Self::new(&four).0 | big_endian)),
+            _ => Err(Error::NoPixelFormat {
+                text: text.to_owned(),
+            }),
+        }
+    }
 }
 
 impl PixelFormat {
@@ -391,6 +415,20 @@ mod tests {
                 "{}",
                 info.name
             );
+        }
+    }
+
+    #[test]
+    fn codes_are_read_as_they_are_written() {
+        for (code, _) in TABLE {
+            assert_eq!(code.to_string().parse(), Ok(*code));
+        }
+        assert_eq!("NV12".parse(), Ok(PixelFormat::new(b"NV12")));
+        assert_eq!("Y16".parse(), Ok(PixelFormat::new(b"Y16 ")));
+        for bad in ["", "-BE", "NV", "NV12M", "\u{e4}\u{e4}"] {
+            let read = bad.parse::<PixelFormat>();
+            // Two characters, and two spaces: as good as any.
+            assert_eq!(read.is_err(), bad != "NV", "{bad:?} {read:?}");
         }
     }
 

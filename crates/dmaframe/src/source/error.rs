@@ -14,6 +14,12 @@ pub enum Error {
         /// Why not, and what would.
         reason: String,
     },
+    /// Text that names no memory.
+    #[error("'{text}' names no memory: there are best, camera, udmabuf and heap")]
+    Memory {
+        /// The text.
+        text: String,
+    },
     /// The program was built without what the source needs.
     #[error(
         "{source_name} needs the feature `{feature}`, which this program was built without: build it with `--features {feature}`"

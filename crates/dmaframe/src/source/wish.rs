@@ -166,6 +166,28 @@ pub enum Memory {
     Heap,
 }
 
+impl FromStr for Memory {
+    type Err = Error;
+
+    /// `best`, `camera` (the driver's own), `udmabuf`, `heap`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Ok(match text {
+            "best" => Self::Best,
+            "camera" => Self::Own,
+            "udmabuf" => Self::Udmabuf,
+            "heap" => Self::Heap,
+            _ => {
+                return Err(Error::Memory {
+                    text: text.to_owned(),
+                });
+            }
+        })
+    }
+}
+
 /// What to open, and how the pictures are to be. A camera may give the nearest that it has.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -301,6 +323,14 @@ mod tests {
             let again: Which = written.parse().unwrap();
             assert_eq!(again.to_string(), written, "{text}, read back");
         }
+    }
+
+    #[test]
+    fn memory_is_read_by_its_name() {
+        let read = ["best", "camera", "udmabuf", "heap"].map(|name| name.parse::<Memory>().unwrap());
+        assert_eq!(read, [Memory::Best, Memory::Own, Memory::Udmabuf, Memory::Heap]);
+        let error = "ram".parse::<Memory>().unwrap_err();
+        assert!(error.to_string().contains("there are best, camera"), "{error}");
     }
 
     #[test]
