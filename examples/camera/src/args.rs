@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use dmaframe::Size;
+use dmaframe::source::Memory;
 use dmaframe::v4l2::PixelFormat;
 
 /// Capture frames without copying them, write the last one as a PNG, and say what every hop cost.
@@ -18,10 +19,10 @@ pub(crate) struct Args {
     #[arg(long, global = true)]
     pub(crate) device: Option<String>,
     /// Size asked for; a camera may give the nearest it has.
-    #[arg(long, global = true, value_name = "WxH", default_value = "1280x720", value_parser = size)]
+    #[arg(long, global = true, value_name = "WxH", default_value = "1280x720")]
     pub(crate) size: Size,
     /// Pixel format by its four characters (V4L2's code), for example NV12, YUYV, NM12 [default: the cheapest offered].
-    #[arg(long, global = true, value_name = "FOURCC", value_parser = pixel_format)]
+    #[arg(long, global = true, value_name = "FOURCC")]
     pub(crate) format: Option<PixelFormat>,
     /// Frames a second asked for; a camera may give the nearest it has.
     #[arg(long, global = true, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -49,8 +50,8 @@ pub(crate) struct Args {
     /// Where all frames go: a .y4m file, or raw NV12 under any other name.
     #[arg(long, value_name = "FILE")]
     pub(crate) stream: Option<PathBuf>,
-    /// Whose memory a camera fills.
-    #[arg(long, global = true, value_enum, default_value_t = Memory::Camera)]
+    /// Whose memory a camera fills: its own (camera), what it imports (udmabuf, heap), or the first that works (best).
+    #[arg(long, global = true, value_name = "MEMORY", default_value = "camera")]
     pub(crate) memory: Memory,
 }
 
@@ -96,17 +97,6 @@ pub(crate) struct Preview {
     pub(crate) rotate: i64,
 }
 
-/// Whose memory a camera fills.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Memory {
-    /// The driver's own buffers, exported as dma-bufs.
-    Camera,
-    /// Buffers of /dev/udmabuf, imported by the driver.
-    Udmabuf,
-    /// Buffers of the system dma-heap, imported by the driver.
-    Heap,
-}
-
 impl Args {
     /// How many frames, where there is an end.
     pub(crate) fn frames(&self) -> Option<u64> {
@@ -141,51 +131,17 @@ impl Args {
         }
     }
 
-    pub(crate) fn photo(&self) -> Option<&Path> {
+    /// A photo's file, and the one for its planes.
+    pub(crate) fn photo(&self) -> Option<(&Path, Option<&Path>)> {
         match &self.command {
-            Some(Command::Photo { file, .. }) => Some(file),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn raw(&self) -> Option<&Path> {
-        match &self.command {
-            Some(Command::Photo { raw, .. }) => raw.as_deref(),
+            Some(Command::Photo { file, raw }) => Some((file, raw.as_deref())),
             _ => None,
         }
     }
 
     /// Where the last frame goes.
     pub(crate) fn picture(&self) -> Option<&Path> {
-        self.photo().or(self.looks().then_some(&self.out))
+        let file = self.photo().map(|(file, _)| file);
+        file.or(self.looks().then_some(&self.out))
     }
-}
-
-impl From<Memory> for dmaframe::source::Memory {
-    fn from(memory: Memory) -> Self {
-        match memory {
-            Memory::Camera => Self::Own,
-            Memory::Udmabuf => Self::Udmabuf,
-            Memory::Heap => Self::Heap,
-        }
-    }
-}
-
-fn size(text: &str) -> Result<Size, String> {
-    let bad = || format!("'{text}' is not WIDTHxHEIGHT, for example 1280x720");
-    let (width, height) = text.split_once(['x', 'X']).ok_or_else(bad)?;
-    let number = |part: &str| {
-        part.parse()
-            .ok()
-            .filter(|n| (1..=65_536).contains(n))
-            .ok_or_else(bad)
-    };
-    Ok(Size::new(number(width)?, number(height)?))
-}
-
-fn pixel_format(text: &str) -> Result<PixelFormat, String> {
-    let padded = format!("{text:4}");
-    let code =
-        <[u8; 4]>::try_from(padded.as_bytes()).map_err(|_| format!("'{text}' is not four characters"))?;
-    Ok(PixelFormat(u32::from_le_bytes(code)))
 }

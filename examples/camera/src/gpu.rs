@@ -8,16 +8,13 @@ use dmaframe::{Buffer, Fourcc, Frame};
 use dmaframe_wgpu::v30::{ExportPool, Processor, open_best};
 use dmaframe_wgpu::{Assume, Conversion};
 
-use crate::filter::{self, File};
+use crate::filter;
 
 /// How many pictures the outputs hold together: a recording's queue and encoder, a virtual camera's readers.
 const SLOTS: usize = 10;
 
 /// What turns camera frames into those that go out.
-pub(crate) struct Filtering {
-    processor: Processor,
-    file: Option<File>,
-}
+pub(crate) struct Filtering(Processor);
 
 impl Filtering {
     /// Opens the best GPU there is; without a filter it only converts. `None`, and a note why, when there is none.
@@ -43,40 +40,37 @@ impl Filtering {
             .conversion(Conversion::assuming(Assume::Auto))
             .report(path)
             .env()?;
-        let mut file = None;
         if let Some(name) = name {
-            let (effect, found) = filter::open(&gpu, name)?;
-            (builder, file) = (builder.effect(effect), found);
+            builder = builder.effect(filter::open(&gpu, name)?);
         }
-        let processor = builder.build();
-        Ok(Some(Self { processor, file }))
+        Ok(Some(Self(builder.build())))
     }
 
     /// The filtered picture, in memory that encoders and other processes take: the size of the first one, whatever the
     /// camera becomes. `say` gets what happened to the filter's file.
     pub(crate) fn run(&mut self, frame: &Frame, say: impl Fn(String)) -> Result<Frame> {
-        if let (Some(file), Some(effect)) = (&mut self.file, self.processor.effect_mut()) {
-            match file.reload(effect) {
+        if let Some(effect) = self.0.effect_mut() {
+            match effect.reload() {
                 Ok(false) => {}
                 Ok(true) => say(format!("filter '{}' has changed", effect.name())),
-                Err(error) => say(format!("the filter stays as it was: {error:#}")),
+                Err(error) => say(format!("the filter stays as it was: {error}")),
             }
         }
-        let first = self.processor.pool().is_none();
-        let filtered = self.processor.run(frame)?;
+        let first = self.0.pool().is_none();
+        let filtered = self.0.run(frame)?;
         if first {
-            self.processor.set_size(Some(filtered.layout().size()));
+            self.0.set_size(Some(filtered.layout().size()));
         }
         Ok(filtered)
     }
 
     /// The memory of all pictures, once there is one.
     pub(crate) fn buffers(&self) -> Vec<Arc<Buffer>> {
-        self.processor.pool().map_or_else(Vec::new, ExportPool::buffers)
+        self.0.pool().map_or_else(Vec::new, ExportPool::buffers)
     }
 
     /// Why things are not better than they are.
     pub(crate) fn reasons(&self) -> Vec<String> {
-        self.processor.reasons()
+        self.0.reasons()
     }
 }

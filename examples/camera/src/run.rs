@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use dmaframe::report::{Hop, PathReport};
+use dmaframe::report::PathReport;
 use dmaframe::sink::{self, Fanout, Opening};
 use dmaframe::{Fourcc, Frame};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,7 +14,7 @@ use crate::args::Args;
 use crate::gpu::Filtering;
 use crate::meter::Meter;
 use crate::picture;
-use crate::source::{Source, megapixels};
+use crate::source::Source;
 
 /// How long an encoder may keep a camera waiting whose pictures it alone gets.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ pub(crate) struct Job {
     pub(crate) path: PathReport,
     filtering: Option<Filtering>,
     sinks: Fanout,
-    meter: Option<(Meter, Arc<Hop>)>,
+    meter: Option<Meter>,
     stop: Arc<AtomicBool>,
     progress: ProgressBar,
     first: Option<Instant>,
@@ -41,9 +41,7 @@ impl Job {
         let source = Source::open(args, &mut notes)?;
         let path = PathReport::new();
         source.report(&path);
-        let meter = args
-            .looks()
-            .then(|| (Meter::default(), path.hop("meter(CPU view)")));
+        let meter = args.looks().then(|| Meter::new(&path));
         // Pictures that nobody encodes keep their colours; memory for other processes is the GPU's to write.
         let fourcc = match args.photo() {
             Some(_) => Fourcc::ABGR8888,
@@ -57,14 +55,14 @@ impl Job {
             println!("note: {note}");
         }
         println!("source: {}", source.describe());
-        let progress = match args.frames() {
-            Some(frames) => ProgressBar::new(frames).with_style(ProgressStyle::with_template(
-                "{bar:30} {pos}/{len} frames  {msg}",
-            )?),
-            None => ProgressBar::no_length().with_style(ProgressStyle::with_template(
-                "{spinner} {pos} frames  {msg}  (Ctrl-C ends)",
-            )?),
+        let template = match args.frames() {
+            Some(_) => "{bar:30} {pos}/{len} frames  {msg}",
+            None => "{spinner} {pos} frames  {msg}  (Ctrl-C ends)",
         };
+        let progress = args
+            .frames()
+            .map_or_else(ProgressBar::no_length, ProgressBar::new);
+        progress.set_style(ProgressStyle::with_template(template)?);
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             // The second one is for who cannot wait for the files' ends.
@@ -89,12 +87,9 @@ impl Job {
     /// The next picture, which the outputs have too. `None` at the end: of the time, of the frames, or by Ctrl-C.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>> {
         let elapsed = self.first.map_or(Duration::ZERO, |first| first.elapsed());
-        let over = self
-            .args
-            .seconds
-            .is_some_and(|seconds| elapsed >= Duration::from_secs(seconds));
-        let all = !self.args.previews() && self.args.frames().is_some_and(|frames| self.done >= frames);
-        if over || all || self.stop.load(Ordering::Relaxed) {
+        let most = self.args.seconds.map_or(Duration::MAX, Duration::from_secs);
+        let all = self.args.frames().is_some_and(|frames| self.done >= frames);
+        if elapsed >= most || all || self.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let progress = &self.progress;
@@ -105,13 +100,11 @@ impl Job {
         // The clock starts with the first picture: a camera's start-up is not its frame rate.
         let start = *self.first.get_or_insert_with(Instant::now);
         let mut brightness = String::new();
-        if let Some((meter, hop)) = &mut self.meter {
-            meter.look(&frame, hop).context("looking at the frame")?;
-            brightness = format!(", brightness {}", meter.brightness());
+        if let Some(meter) = &self.meter {
+            let mean = meter.look(&frame).context("looking at the frame")?;
+            brightness = format!(", brightness {mean}");
         }
-        if self.args.raw().is_some() {
-            self.raw = Some(frame.clone());
-        }
+        self.raw = self.args.photo().map(|_| frame.clone());
         let frame = match &mut self.filtering {
             Some(filtering) => filtering.run(&frame, say)?,
             None => frame,
@@ -182,7 +175,7 @@ impl Job {
         for reason in self.filtering.iter().flat_map(Filtering::reasons) {
             println!("note: {reason}");
         }
-        if let (Some(file), Some(frame)) = (self.args.raw(), &self.raw) {
+        if let (Some((_, Some(file))), Some(frame)) = (self.args.photo(), &self.raw) {
             let bytes = sink::dump(frame, file, PATIENCE)?;
             println!("raw: {} ({bytes} bytes as the camera gave them)", file.display());
         }
@@ -198,14 +191,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         last = args.picture().map(|_| frame);
     }
     if let (Some(frame), Some(file)) = (last, args.picture()) {
-        let size = frame.layout().size();
-        let (fourcc, modifier) = (frame.fourcc(), frame.modifier());
-        println!("frame: {fourcc} {size} ({:.1} MP) {modifier}", megapixels(size));
-        if frame.as_dmabuf().is_none() {
-            println!(
-                "note: this frame is CPU memory, which a GPU or encoder could only copy; the notes say why"
-            );
-        }
+        println!("frame: {frame:?}");
         let converted = picture::write(&frame, file)?;
         println!("picture: {} ({converted} bytes converted once)", file.display());
     }

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use dmaframe::Frame;
 use dmaframe::report::PathReport;
 use dmaframe::source::{self, Next, Wish};
-use dmaframe::{Frame, Size};
 
 use crate::args::Args;
 
@@ -27,7 +27,7 @@ impl Source {
             .size(args.size)
             .fps(args.fps)
             .format(args.format)
-            .memory(args.memory.into())
+            .memory(args.memory)
             .placeholder(true);
         match source::Source::open(&wish, notes) {
             Ok(source) => Ok(Self { source, gone: None }),
@@ -74,9 +74,4 @@ impl Source {
     pub(crate) fn lost(&self) -> u64 {
         self.source.stats().lost()
     }
-}
-
-/// The size in words.
-pub(crate) fn megapixels(size: Size) -> f64 {
-    f64::from(size.width) * f64::from(size.height) / 1e6
 }

@@ -328,7 +328,7 @@ impl Screen {
     fn next_filter(&mut self) -> Result<()> {
         self.filter = (self.filter + 1) % filter::BUILT_IN.len();
         let (name, _) = filter::BUILT_IN[self.filter];
-        let (effect, _) = filter::open(self.presenter.gpu(), name)?;
+        let effect = filter::open(self.presenter.gpu(), name)?;
         let effect = Some(effect).filter(|_| self.filter != 0);
         self.presenter.viewer_mut().set_effect(effect);
         Ok(())

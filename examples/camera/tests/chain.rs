@@ -371,20 +371,28 @@ fn three_outputs_go_on_while_the_camera_is_pulled_out_and_plugged_in_again() {
         let driver = |action: &str| {
             std::fs::write(format!("/sys/bus/platform/drivers/vivid/{action}"), "vivid.0").unwrap();
         };
-        let rest = |part: u64| std::thread::sleep(Duration::from_secs(seconds * part / 10));
-        let replug = || {
-            driver("unbind");
-            rest(1);
-            driver("bind");
+        let mut rest = |part: u64| {
+            for _ in 0..seconds * part {
+                std::thread::sleep(Duration::from_millis(100));
+                let ended = app.try_wait().unwrap();
+                let said = || std::fs::read_to_string(&output).unwrap();
+                assert!(ended.is_none(), "{ended:?}: {}", said());
+            }
         };
-        // With the first one come the placeholder's own buffers, which are kept.
         rest(1);
-        replug();
+        driver("unbind");
+        rest(1);
+        driver("bind");
         rest(2);
+        // With the first time come the placeholder's own buffers, which are kept.
         let before = held(process);
-        replug();
+        driver("unbind");
         rest(1);
-        replug();
+        driver("bind");
+        rest(1);
+        driver("unbind");
+        rest(1);
+        driver("bind");
         rest(2);
         let after = held(process);
         println!("descriptors and anonymous KiB: {before:?}, then {after:?}");
