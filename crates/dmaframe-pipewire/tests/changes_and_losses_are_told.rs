@@ -72,6 +72,26 @@ fn size_and_format_change_in_mid_stream() {
 }
 
 #[test]
+fn a_camera_that_can_make_no_dma_bufs_is_read_from_shared_memory_in_the_same_format() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let nowhere = dmaframe_alloc::Udmabuf::at("/nonexistent");
+    let cam = Arc::new(camera(&daemon).allocator(nowhere).start().unwrap());
+    let stream = capture(&daemon, "reader").start().unwrap();
+    daemon.link("cam", "reader");
+    let producer = Producer::start(cam.clone(), Duration::from_millis(5));
+    let frame = common::frame(&stream);
+    assert!(frame.as_dmabuf().is_none() && number(&frame).is_some());
+    assert_eq!((frame.fourcc(), frame.layout().size()), (Fourcc::XRGB8888, SMALL));
+    let refused = |event| matches!(event, CameraEvent::Refused(Error::NoModifier { .. }));
+    assert!(
+        std::iter::from_fn(|| cam.try_next().unwrap()).any(refused),
+        "the reason is told"
+    );
+    producer.stop();
+}
+
+#[test]
 fn a_node_that_goes_is_told_and_its_frames_stay() {
     need_pipewire!();
     let daemon = Daemon::bare();
