@@ -63,11 +63,6 @@ impl Picture {
         each.max().unwrap_or(0)
     }
 
-    pub(crate) fn corners(&self) -> [[u8; 3]; 4] {
-        let (right, bottom) = (self.width - 1, self.height - 1);
-        [(0, 0), (right, 0), (0, bottom), (right, bottom)].map(|(x, y)| self.pixel(x, y))
-    }
-
     pub(crate) fn is_grey(&self) -> bool {
         let same = |p: &[u8]| p[0].abs_diff(p[1]).max(p[1].abs_diff(p[2])) <= 2;
         self.rgb.chunks(3).all(same)
