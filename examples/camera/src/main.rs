@@ -7,7 +7,6 @@ mod args;
 mod filter;
 mod gpu;
 mod list;
-mod meter;
 mod picture;
 #[cfg(feature = "window")]
 mod preview;

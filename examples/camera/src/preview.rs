@@ -12,7 +12,7 @@ pub(crate) fn run(args: &args::Args, how: &args::Preview) -> Result<()> {
         .with_context(|| format!("--rotate {}: only quarter turns, for example 90", how.rotate))?;
     let mut job = Job::open(args)?;
     let preview = Preview {
-        name: job.source.describe(),
+        name: job.source.camera.describe().to_owned(),
         size: args.size,
         path: job.path.clone(),
         turned: Orientation {

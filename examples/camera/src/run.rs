@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use dmaframe::report::PathReport;
+use dmaframe::report::{Hop, PathReport};
 use dmaframe::sink::{self, Fanout, Opening};
 use dmaframe::{Fourcc, Frame};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Args;
 use crate::gpu::Filtering;
-use crate::meter::Meter;
 use crate::picture;
 use crate::source::Source;
 
@@ -26,7 +25,8 @@ pub(crate) struct Job {
     pub(crate) path: PathReport,
     filtering: Option<Filtering>,
     sinks: Fanout,
-    meter: Option<Meter>,
+    /// Where every frame is looked at.
+    meter: Option<Arc<Hop>>,
     stop: Arc<AtomicBool>,
     progress: ProgressBar,
     first: Option<Instant>,
@@ -40,8 +40,8 @@ impl Job {
         let mut notes = Vec::new();
         let source = Source::open(args, &mut notes)?;
         let path = PathReport::new();
-        source.report(&path);
-        let meter = args.looks().then(|| Meter::new(&path));
+        source.camera.report(&path);
+        let meter = args.looks().then(|| path.hop("meter(CPU view)"));
         // Pictures that nobody encodes keep their colours; memory for other processes is the GPU's to write.
         let fourcc = match args.photo() {
             Some(_) => Fourcc::ABGR8888,
@@ -54,7 +54,7 @@ impl Job {
         for note in &notes {
             println!("note: {note}");
         }
-        println!("source: {}", source.describe());
+        println!("source: {}", source.camera.describe());
         let template = match args.frames() {
             Some(_) => "{bar:30} {pos}/{len} frames  {msg}",
             None => "{spinner} {pos} frames  {msg}  (Ctrl-C ends)",
@@ -101,8 +101,8 @@ impl Job {
         let start = *self.first.get_or_insert_with(Instant::now);
         let mut brightness = String::new();
         if let Some(meter) = &self.meter {
-            let mean = meter.look(&frame).context("looking at the frame")?;
-            brightness = format!(", brightness {mean}");
+            brightness = format!(", brightness {}", mean(&frame).context("looking at the frame")?);
+            meter.zero_copy();
         }
         self.raw = self.args.photo().map(|_| frame.clone());
         let frame = match &mut self.filtering {
@@ -166,7 +166,7 @@ impl Job {
             }
         }
         let fps = self.done.saturating_sub(1) as f64 / elapsed.max(1e-9);
-        let (done, lost) = (self.done, self.source.lost());
+        let (done, lost) = (self.done, self.source.camera.stats().lost());
         println!("{done} frames in {elapsed:.2} s: {fps:.1} fps, {lost} dropped\n");
         for hop in self.path.counts() {
             println!("  {hop}");
@@ -181,6 +181,20 @@ impl Job {
         }
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
+}
+
+/// The mean of every sixteenth row of the first plane: what needs no copy of a picture.
+fn mean(frame: &Frame) -> Result<u64> {
+    let view = frame.map_read(PATIENCE)?;
+    // Some cameras' memory may still be written by others: its rows cannot be borrowed.
+    let mut row = vec![0; frame.layout().row_bytes(0)];
+    let (mut sum, mut count) = (0, 0);
+    for y in (0..frame.layout().rows(0)).step_by(16) {
+        view.copy_row(0, y, &mut row)?;
+        sum += row.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+        count += row.len() as u64;
+    }
+    Ok(sum / count.max(1))
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {

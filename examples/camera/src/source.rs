@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use dmaframe::Frame;
-use dmaframe::report::PathReport;
 use dmaframe::source::{self, Next, Wish};
 
 use crate::args::Args;
@@ -15,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was asked for; without a wish the first camera that works, else the test picture.
 pub(crate) struct Source {
-    source: source::Source,
+    pub(crate) camera: source::Source,
     /// Why the camera is gone, while it is: placeholders come instead.
     pub(crate) gone: Option<String>,
 }
@@ -30,7 +29,7 @@ impl Source {
             .memory(args.memory)
             .placeholder(true);
         match source::Source::open(&wish, notes) {
-            Ok(source) => Ok(Self { source, gone: None }),
+            Ok(camera) => Ok(Self { camera, gone: None }),
             Err(error) => {
                 bail!("{error}\n  `camera list` shows what there is; `--device test` needs no camera")
             }
@@ -41,37 +40,23 @@ impl Source {
     pub(crate) fn next(&mut self, stop: &AtomicBool, say: impl Fn(String)) -> Result<Option<Frame>> {
         let start = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            match self.source.next(Duration::from_millis(200)) {
+            match self.camera.next(Duration::from_millis(200)) {
                 Next::Frame(frame) => return Ok(Some(frame)),
                 Next::Gone(reason) => {
                     say(format!("{reason}; plug it in again, or end with Ctrl-C"));
                     self.gone = Some(format!("{reason}\nplug it in again, or quit with q"));
                 }
                 Next::Back => {
-                    say(format!("back: {}", self.describe()));
+                    say(format!("back: {}", self.camera.describe()));
                     self.gone = None;
                 }
                 Next::End => return Ok(None),
-                _ if start.elapsed() > PATIENCE && self.source.is_there() => {
-                    bail!("{} gave no picture for {PATIENCE:?}", self.describe())
+                _ if start.elapsed() > PATIENCE && self.camera.is_there() => {
+                    bail!("{} gave no picture for {PATIENCE:?}", self.camera.describe())
                 }
                 _ => {}
             }
         }
         Ok(None)
-    }
-
-    pub(crate) fn describe(&self) -> String {
-        self.source.describe().to_owned()
-    }
-
-    /// Adds what this hop costs.
-    pub(crate) fn report(&self, path: &PathReport) {
-        self.source.report(path);
-    }
-
-    /// Pictures that never arrived.
-    pub(crate) fn lost(&self) -> u64 {
-        self.source.stats().lost()
     }
 }
