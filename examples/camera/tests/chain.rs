@@ -288,7 +288,6 @@ fn held(process: u32) -> (usize, u64) {
             .entry(kind.split(['[', ' ']).next().unwrap_or_default().to_owned())
             .or_default() += 1;
     }
-    println!("{kinds:?}");
     let descriptors = kinds.values().sum();
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
@@ -378,6 +377,7 @@ fn three_outputs_go_on_while_the_camera_is_pulled_out_and_plugged_in_again() {
                 let said = || std::fs::read_to_string(&output).unwrap();
                 assert!(ended.is_none(), "{ended:?}: {}", said());
             }
+            println!("{:?}", held(process));
         };
         rest(1);
         driver("unbind");
