@@ -88,7 +88,8 @@ impl Job {
     pub(crate) fn next(&mut self) -> Result<Option<Frame>> {
         let elapsed = self.first.map_or(Duration::ZERO, |first| first.elapsed());
         let most = self.args.seconds.map_or(Duration::MAX, Duration::from_secs);
-        let all = self.args.frames().is_some_and(|frames| self.done >= frames);
+        // A preview's are counted by its window, which does not show all.
+        let all = !self.args.previews() && self.args.frames().is_some_and(|frames| self.done >= frames);
         if elapsed >= most || all || self.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -206,6 +207,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if let (Some(frame), Some(file)) = (last, args.picture()) {
         println!("frame: {frame:?}");
+        if frame.as_dmabuf().is_none() {
+            println!("note: this frame is CPU memory, which a GPU or encoder could only copy");
+        }
         let converted = picture::write(&frame, file)?;
         println!("picture: {} ({converted} bytes converted once)", file.display());
     }
