@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use dmaframe_core::{Access, Deadline, Fence, Frame};
@@ -24,6 +25,8 @@ const TICK: Duration = Duration::from_millis(5);
 const CARRY: Duration = Duration::from_micros(50);
 /// How long the thread stays when there is nothing to wait for.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a device's end waits for its work.
+const END: Duration = Duration::from_secs(1);
 
 /// What polling the wgpu device found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +245,8 @@ impl Core {
 struct State {
     entries: VecDeque<Entry>,
     running: bool,
+    /// The thread, while it runs.
+    thread: Option<ThreadId>,
     closed: bool,
     /// Entries that the thread has taken out and is releasing.
     releasing: usize,
@@ -259,7 +264,11 @@ impl Mailbox {
     }
 }
 
-/// The outstanding work of one device. Its end does not wait: the thread goes on until the work is done.
+/// The outstanding work of one device.
+///
+/// Its end waits for the work, [`END`] at most (what has not begun by then, for a fence that does not come, is left to the
+/// thread). Else the thread would be the last to have the device, and would destroy it whenever the work is done: while the
+/// process ends, for one, and drivers' destructors have run.
 pub(crate) struct Tracker {
     mailbox: Arc<Mailbox>,
     core: Arc<Core>,
@@ -312,6 +321,7 @@ impl Tracker {
                 .spawn(move || run(&mailbox));
             // Without a thread the entry waits for the next one that can be had.
             state.running = spawned.is_ok();
+            state.thread = spawned.ok().map(|thread| thread.thread().id());
         }
         drop(state);
         self.mailbox.changed.notify_all();
@@ -341,8 +351,15 @@ impl Tracker {
 
 impl Drop for Tracker {
     fn drop(&mut self) {
-        self.mailbox.lock().closed = true;
+        let mut state = self.mailbox.lock();
+        state.closed = true;
+        let ours = state.thread == Some(std::thread::current().id());
+        drop(state);
         self.mailbox.changed.notify_all();
+        // What the thread itself drops may have been a device's last handle.
+        if !ours {
+            self.settle(Deadline::after(END));
+        }
     }
 }
 
@@ -488,6 +505,25 @@ mod tests {
         assert!(object.export_fence(Access::Write).unwrap().is_done().unwrap());
         done.store(true, Ordering::Release);
         assert!(tracker.settle(soon));
+    }
+
+    #[test]
+    fn when_the_last_handle_is_dropped_the_thread_has_nothing_of_the_device_any_more() {
+        let (device, done) = (Arc::new(()), Arc::new(AtomicBool::new(false)));
+        let polled = (Arc::clone(&device), Arc::clone(&done), Instant::now());
+        let poll = move || {
+            let (_device, done, begun) = &polled;
+            done.store(begun.elapsed() > Duration::from_millis(60), Ordering::Release);
+            Polled::Busy
+        };
+        let tracker = Tracker::new(None, Box::new(poll), Box::new(|_| Ok(false)));
+        let holds = Holds {
+            frames: Vec::new(),
+            keep: vec![Box::new(Arc::clone(&device))],
+        };
+        tracker.hold(Mark::Callback(done), holds, None);
+        drop(tracker);
+        assert_eq!(Arc::strong_count(&device), 1);
     }
 
     #[test]

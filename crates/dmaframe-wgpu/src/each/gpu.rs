@@ -24,7 +24,8 @@ pub(super) fn in_order(order: &Mutex<Order>) -> MutexGuard<'_, Order> {
 
 /// A wgpu device and queue, and the Vulkan device inside. A clone is another handle.
 ///
-/// Everything made from it keeps it alive, and with it the wgpu device. Work goes through wgpu's own queue and its locks,
+/// Everything made from it keeps it alive, and with it the wgpu device. Dropping the last of them waits for the work that is
+/// outstanding, at most a second. Work goes through wgpu's own queue and its locks,
 /// so an application may submit and present from other threads at any time.
 #[derive(Clone)]
 pub struct Gpu(Arc<Inner>);
