@@ -3,10 +3,11 @@
 
 mod common;
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 
-use common::{LONG, into_sink, next, settled, tight, tight_by_gstreamer};
+use common::{LONG, Running, into_sink, next, settled, tight, tight_by_gstreamer};
 use dmaframe_core::{Clock, Fourcc, Frame, Modifier, Size, Timestamp};
 use dmaframe_gstreamer::FrameSink;
 use dmaframe_testkit::{Daemon, Device, Leaks, need};
@@ -58,13 +59,35 @@ fn every_frame_is_the_cameras_own_memory_and_nothing_is_copied() {
     }
 }
 
-/// Each with daemons of its own: after a client has gone the session manager takes the format from the camera once more,
-/// and with it that of a client that has come meanwhile.
-fn read(device: &Path, (name, fourcc): (&str, Fourcc), count: u64) {
+/// A pipeline that plays, with daemons of its own: after a client has gone the session manager takes the format from the
+/// camera once more, and with it that of a client that has come meanwhile.
+struct Playing {
+    _running: Running,
+    sink: FrameSink,
+    /// Each buffer's number and what GStreamer reads in it.
+    seen: Receiver<(u64, Vec<u8>)>,
+    _remote: OwnedFd,
+    _daemon: Daemon,
+}
+
+/// On a busy machine the session manager sometimes leaves a client without a link for good, and the pipeline gives up: it
+/// is started anew then, with new daemons.
+fn playing(device: &Path, format: (&str, Fourcc)) -> Playing {
+    let mut tries = (1..=3).filter_map(|attempt| {
+        let started = start(device, format);
+        if started.is_none() {
+            println!("attempt {attempt}: PipeWire gave no stream");
+        }
+        started
+    });
+    tries.next().expect("PipeWire gives a stream")
+}
+
+fn start(device: &Path, (name, fourcc): (&str, Fourcc)) -> Option<Playing> {
     let daemon = Daemon::with_session_manager();
     let node = node(&daemon, device);
     let remote = daemon.remote();
-    let mut sink = FrameSink::builder().hold(2).build().unwrap();
+    let sink = FrameSink::builder().hold(2).build().unwrap();
     let Size { width, height } = SIZE;
     // The rate too: without one the driver's slowest is taken.
     let source = format!(
@@ -81,10 +104,22 @@ fn read(device: &Path, (name, fourcc): (&str, Fourcc), count: u64) {
         let _ = send.send((buffer.offset(), tight_by_gstreamer(buffer, &caps, fourcc)));
         gst::PadProbeReturn::Ok
     });
-    running.play();
+    running.0.set_state(gst::State::Playing).ok()?;
+    Some(Playing {
+        _running: running,
+        sink,
+        seen,
+        _remote: remote,
+        _daemon: daemon,
+    })
+}
+
+fn read(device: &Path, (name, fourcc): (&str, Fourcc), count: u64) {
+    let mut playing = playing(device, (name, fourcc));
+    let Playing { sink, seen, .. } = &mut playing;
     let (mut last, mut held) = (None, None);
     for index in 0..count {
-        let frame = next(&mut sink);
+        let frame = next(sink);
         let dmabuf = frame
             .as_dmabuf()
             .unwrap_or_else(|| panic!("{name} {index}: {frame:?}"));
