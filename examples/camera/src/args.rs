@@ -14,7 +14,7 @@ pub(crate) struct Args {
     /// What to do instead of capturing.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// The camera: /dev/videoN, libcamera[:ID], pipewire[:NODE], a file's name, or `test` for the built-in picture
+    /// The camera: /dev/videoN, libcamera or libcamera:ID, pipewire or pipewire:NODE, a file's name, or `test` for the built-in picture
     /// [default: the first camera that works].
     #[arg(long, global = true)]
     pub(crate) device: Option<String>,
