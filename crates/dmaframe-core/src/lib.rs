@@ -4,6 +4,7 @@
 mod bitstream;
 mod borrows;
 mod buffer;
+pub mod capture;
 #[cfg(feature = "convert")]
 pub mod convert;
 mod deadline;

@@ -11,7 +11,8 @@ mod orientation;
 mod sys;
 
 pub use camera::{Camera, Cameras, Listed};
-pub use capture::{Capture, CaptureBuilder, Captured, Completed, Configured, ReleaseFences, Stats};
+pub use capture::{Capture, CaptureBuilder, Completed, Configured, ReleaseFences};
+pub use dmaframe_core::capture::{Captured, Stats};
 pub use error::Error;
 pub use format::{OfferedFormat, PixelFormat, Role, StreamFormat, StreamRequest};
 pub use metadata::{AeState, AfState, AwbState, CameraMetadata, OtherControl};

@@ -21,6 +21,7 @@ pub use capture::{Capture, CaptureBuilder};
 pub use color::RawColor;
 pub use controls::{Control, ControlKind, ControlRef, MenuItem};
 pub use device::{Capabilities, Device, Listed, Queue, list};
+pub use dmaframe_core::capture::{Captured, Stats};
 pub use enumerate::{Intervals, OfferedFormat, Sizes};
 pub use error::Error;
 pub use event::{Event, EventKind};
@@ -30,5 +31,4 @@ pub use m2m::{
     Converter, Decoder, Encoder, Item, ListedM2m, Mem2Mem, Mem2MemBuilder, Output, Role, list_m2m,
 };
 pub use pixelformat::{FrameFormat, PixelFormat};
-pub use queue::{Captured, Stats};
 pub use view::{Input, Selection, SelectionTarget};

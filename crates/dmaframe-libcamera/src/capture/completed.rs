@@ -1,47 +1,9 @@
 //! What one exposure gave.
 
-use dmaframe_core::{Bitstream, Extensions, Frame, FrameMeta};
+use dmaframe_core::capture::Captured;
+use dmaframe_core::{Extensions, Frame};
 
 use crate::metadata::CameraMetadata;
-
-/// What came out of a stream.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Captured {
-    /// A picture.
-    Frame(Frame),
-    /// An encoded access unit (MJPG).
-    Bitstream(Bitstream),
-}
-
-impl Captured {
-    /// The frame, if it is one.
-    #[must_use]
-    pub fn into_frame(self) -> Option<Frame> {
-        match self {
-            Self::Frame(frame) => Some(frame),
-            Self::Bitstream(_) => None,
-        }
-    }
-
-    /// The access unit, if it is one.
-    #[must_use]
-    pub fn into_bitstream(self) -> Option<Bitstream> {
-        match self {
-            Self::Frame(_) => None,
-            Self::Bitstream(unit) => Some(unit),
-        }
-    }
-
-    /// Timestamp, sequence, colour and so on.
-    #[must_use]
-    pub fn meta(&self) -> &FrameMeta {
-        match self {
-            Self::Frame(frame) => frame.meta(),
-            Self::Bitstream(unit) => unit.meta(),
-        }
-    }
-}
 
 /// A completed request: what one exposure gave.
 #[derive(Clone, Debug)]

@@ -13,13 +13,13 @@ mod completed;
 mod devices;
 mod inbox;
 mod layout;
-mod stats;
 mod stream;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dmaframe_core::capture::Stats;
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Deadline, Fence, FrameMeta};
 use libcamera::control::{Control, ControlList};
@@ -29,8 +29,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
 pub use builder::{CaptureBuilder, Configured};
-pub use completed::{Captured, Completed, ReleaseFences};
-pub use stats::Stats;
+pub use completed::{Completed, ReleaseFences};
 
 use crate::camera::Camera;
 use crate::error::Error;

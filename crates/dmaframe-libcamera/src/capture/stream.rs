@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dmaframe_core::capture::{Captured, Sequence, Stats};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{
     Bitstream, Budget, Buffer, Codec, Deadline, Delivery, DeviceClaim, Fence, Frame, FrameMeta, Object,
@@ -11,8 +12,7 @@ use libcamera::framebuffer::{AsFrameBuffer, FrameMetadataStatus};
 use rustix::event::epoll;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::stats::{Sequence, Stats};
-use super::{Captured, ReleaseFences, layout};
+use super::{ReleaseFences, layout};
 use crate::error::Error;
 use crate::format::StreamFormat;
 use crate::metadata::timestamp;
@@ -305,14 +305,10 @@ impl Stream {
             self.hop.zero_copy();
             return Ok(Some(captured));
         }
-        let now = Deadline::now();
-        let (copy, bytes) = match &captured {
-            Captured::Frame(frame) => (frame.detach(now).map(Captured::Frame), frame.layout().tight_len()),
-            Captured::Bitstream(unit) => (unit.detach(now).map(Captured::Bitstream), unit.len() as u64),
-        };
+        let copied = captured.detach(Deadline::now());
         // The buffer comes back through the queue like any other.
         drop(captured);
-        let copy = copy.map_err(Error::core(camera))?;
+        let (copy, bytes) = copied.map_err(Error::core(camera))?;
         self.stats.detached += 1;
         self.hop.cpu_copy(bytes, HELD);
         Ok(Some(copy))

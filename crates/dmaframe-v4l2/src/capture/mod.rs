@@ -5,6 +5,7 @@ mod builder;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use dmaframe_core::capture::{Captured, Stats};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Deadline, FrameMeta};
 use rustix::event::epoll;
@@ -14,7 +15,7 @@ pub use builder::CaptureBuilder;
 use crate::device::{Device, Queue};
 use crate::error::Error;
 use crate::format::{Format, FormatRequest};
-use crate::queue::{self, Captured, Fill, Source, Stats, TOKEN};
+use crate::queue::{self, Fill, Source, TOKEN};
 
 /// A running (or stopped) stream of one device.
 ///

@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use dmaframe_core::capture::{Captured, Stats};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Bitstream, Deadline, Frame, FrameMeta, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
@@ -19,7 +20,7 @@ use crate::device::{Device, Queue};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::format::{Format, FormatRequest};
-use crate::queue::{self, Captured, Fill, Stats, TOKEN};
+use crate::queue::{self, Fill, TOKEN};
 use crate::sys;
 use crate::sys::abi::{self, Plain};
 

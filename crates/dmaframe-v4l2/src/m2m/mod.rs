@@ -15,6 +15,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use dmaframe_core::capture::{Captured, Stats};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Bitstream, Deadline, Frame, Rejected, Timestamp};
 
@@ -24,7 +25,6 @@ pub use role::{ListedM2m, Role, list_m2m};
 use crate::device::Device;
 use crate::error::Error;
 use crate::format::Format;
-use crate::queue::{Captured, Stats};
 use crate::sys::abi;
 use engine::{Came, Engine, Submission};
 

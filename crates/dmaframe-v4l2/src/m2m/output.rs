@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use dmaframe_core::capture::Stats;
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Budget, FrameMeta};
 
@@ -11,7 +12,7 @@ use super::role::Role;
 use crate::device::{Device, Queue};
 use crate::error::Error;
 use crate::format::{Format, FormatRequest};
-use crate::queue::{self, Fill, Source, Stats};
+use crate::queue::{self, Fill, Source};
 
 /// What comes out, and how it was asked for.
 #[derive(Debug)]

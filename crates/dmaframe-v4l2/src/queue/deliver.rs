@@ -2,10 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
+use dmaframe_core::capture::Captured;
 use dmaframe_core::{Bitstream, Clock, Deadline, Delivery, Fence, FrameMeta, Timestamp};
 
+use super::Fill;
 use super::slots::Place;
-use super::{Captured, Fill};
 use crate::device::Device;
 use crate::error::Error;
 use crate::format::{Field, Format};
@@ -96,12 +97,8 @@ impl Fill {
     }
 
     fn copy(&mut self, device: &Device, captured: &Captured) -> Result<Captured, Error> {
-        let now = Deadline::now();
-        let (copy, bytes) = match captured {
-            Captured::Frame(frame) => (frame.detach(now).map(Captured::Frame), frame.layout().tight_len()),
-            Captured::Bitstream(unit) => (unit.detach(now).map(Captured::Bitstream), unit.len() as u64),
-        };
-        let copy = copy.map_err(|error| Error::Core {
+        let copied = captured.detach(Deadline::now());
+        let (copy, bytes) = copied.map_err(|error| Error::Core {
             device: device.path().to_owned(),
             error,
         })?;

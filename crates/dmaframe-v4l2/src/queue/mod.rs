@@ -10,14 +10,14 @@ mod deliver;
 mod extent;
 mod request;
 mod slots;
-mod stats;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+use dmaframe_core::capture::{Sequence, Stats};
 use dmaframe_core::report::Hop;
-use dmaframe_core::{Bitstream, Budget, Fence, Frame, FrameMeta, ReturnQueue};
+use dmaframe_core::{Budget, Fence, ReturnQueue};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
@@ -25,8 +25,6 @@ pub(crate) use deliver::timestamp;
 pub(crate) use extent::carrier;
 pub(crate) use request::{Source, release, request};
 pub(crate) use slots::{Place, Slots, codec_of};
-pub(crate) use stats::Sequence;
-pub use stats::Stats;
 
 use crate::device::{Device, Queue};
 use crate::error::Error;
@@ -39,45 +37,6 @@ pub(crate) const MAX_SLOTS: usize = abi::VIDEO_MAX_FRAME as usize;
 
 /// Which descriptor an epoll event is about. Not looked at: every wake-up looks at everything.
 pub(crate) const TOKEN: epoll::EventData = epoll::EventData::new_u64(0);
-
-/// What came out of the device.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Captured {
-    /// A picture.
-    Frame(Frame),
-    /// An encoded access unit (MJPG, H264 ...).
-    Bitstream(Bitstream),
-}
-
-impl Captured {
-    /// The frame, if it is one.
-    #[must_use]
-    pub fn into_frame(self) -> Option<Frame> {
-        match self {
-            Self::Frame(frame) => Some(frame),
-            Self::Bitstream(_) => None,
-        }
-    }
-
-    /// The access unit, if it is one.
-    #[must_use]
-    pub fn into_bitstream(self) -> Option<Bitstream> {
-        match self {
-            Self::Frame(_) => None,
-            Self::Bitstream(unit) => Some(unit),
-        }
-    }
-
-    /// Timestamp, sequence, colour and so on.
-    #[must_use]
-    pub fn meta(&self) -> &FrameMeta {
-        match self {
-            Self::Frame(frame) => frame.meta(),
-            Self::Bitstream(unit) => unit.meta(),
-        }
-    }
-}
 
 /// The buffers of a CAPTURE queue and all who have them.
 #[derive(Debug)]
