@@ -32,19 +32,19 @@ mod with {
     use dmaframe_core::negotiate::{FormatSet, MemoryKind, Takes, Usage};
     use dmaframe_core::report::Hop;
     use dmaframe_libcamera::{
-        Camera, Cameras, Capture, Captured, Error as Failed, OfferedFormat, PixelFormat, Role, StreamRequest,
+        Camera, Cameras, Capture, Error as Failed, OfferedFormat, PixelFormat, Role, StreamRequest,
     };
     use dmaframe_v4l2::Sizes;
 
     use super::super::backend::{Backend, Event, Known as AnyKnown};
-    use super::super::motion::{self, Motion};
+    use super::super::motion::{self, Pictures};
     use super::super::{Error, Found, Offered, Stats, Which, Wish};
 
     /// A running camera.
     #[derive(Debug)]
     pub(in super::super) struct Library {
         capture: Capture,
-        motion: Option<Motion>,
+        pictures: Pictures,
         hops: Vec<Arc<Hop>>,
         known: Known,
         model: String,
@@ -123,15 +123,18 @@ mod with {
         }
 
         fn new(capture: Capture, format: PixelFormat, known: Known, model: String, way: String) -> Self {
-            let motion = format.codec().map(|_| Motion::default());
+            let pictures = match format.codec() {
+                Some(_) => Pictures::decoded(),
+                None => Pictures::default(),
+            };
             let mut hops: Vec<_> = capture.hop(0).map(Arc::clone).into_iter().collect();
             if hops.is_empty() {
                 hops.push(Hop::new("libcamera"));
             }
-            hops.extend(motion.as_ref().and_then(Motion::hop));
+            hops.extend(pictures.hop());
             Self {
                 capture,
-                motion,
+                pictures,
                 hops,
                 known,
                 model,
@@ -216,12 +219,10 @@ mod with {
                 let Some(mut completed) = completed else {
                     return Ok(Event::Quiet);
                 };
-                let frame = match (completed.take(0), &mut self.motion) {
-                    // Damaged or dropped, and counted.
-                    (None, _) => None,
-                    (Some(Captured::Frame(frame)), _) => Some(frame),
-                    (Some(Captured::Bitstream(unit)), Some(motion)) => motion.decode(&unit, deadline),
-                    (Some(_), _) => return Err("the camera switched to an encoded format".into()),
+                // Damaged or dropped ones are not there, and counted.
+                let frame = match completed.take(0) {
+                    Some(captured) => self.pictures.frame(captured, deadline)?,
+                    None => None,
                 };
                 if let Some(frame) = frame {
                     return Ok(Event::Frame(frame));
@@ -238,16 +239,7 @@ mod with {
         }
 
         fn stats(&self) -> Stats {
-            let stats = self.capture.stats(0);
-            let undecoded = self.motion.as_ref().map_or(0, |motion| motion.damaged);
-            Stats {
-                delivered: (stats.delivered + stats.detached).saturating_sub(undecoded),
-                detached: stats.detached,
-                dropped: stats.dropped,
-                gaps: stats.gaps,
-                damaged: stats.errors + stats.short + undecoded,
-                ..Stats::default()
-            }
+            self.pictures.stats(self.capture.stats(0))
         }
 
         fn known(self: Box<Self>) -> AnyKnown {
