@@ -8,6 +8,8 @@ mod capture;
 #[cfg(feature = "link")]
 mod error;
 #[cfg(feature = "link")]
+mod negotiate;
+#[cfg(feature = "link")]
 mod nodes;
 pub mod pod;
 #[cfg(feature = "link")]

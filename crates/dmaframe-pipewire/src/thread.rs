@@ -49,6 +49,24 @@ pub(crate) struct Connection {
     pub(crate) timeout: Duration,
 }
 
+impl Connection {
+    /// To the default daemon.
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            remote: None,
+            name,
+            properties: Vec::new(),
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// What a stream says of its node, in front of what its user says: the last word counts.
+    pub(crate) fn say<'a>(&mut self, ours: impl IntoIterator<Item = (&'a str, String)>) {
+        let ours = ours.into_iter().map(|(key, value)| (key.to_owned(), value));
+        drop(self.properties.splice(0..0, ours));
+    }
+}
+
 /// The running thread; stopped and joined when dropped.
 #[derive(Debug)]
 pub(crate) struct LoopThread {

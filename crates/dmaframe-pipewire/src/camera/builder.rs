@@ -11,15 +11,14 @@ use dmaframe_core::{Buffer, ColorInfo, Fourcc, Modifier, Size, TimelineDevice};
 use super::worker::{Config, Worker};
 use super::{Shared, VirtualCamera};
 use crate::error::Error;
-use crate::pod::spa_of_fourcc;
+use crate::negotiate;
 use crate::thread::{Connection, LoopThread};
 
 /// What a virtual camera is to be like; made by [`VirtualCamera::builder`].
 #[derive(Debug)]
 #[must_use = "nothing is published before CameraBuilder::start"]
 pub struct CameraBuilder {
-    name: String,
-    remote: Option<OwnedFd>,
+    connection: Connection,
     formats: FormatSet,
     shared_memory: bool,
     size: Size,
@@ -29,15 +28,12 @@ pub struct CameraBuilder {
     allocator: Box<dyn Allocator>,
     import: Vec<Arc<Buffer>>,
     timelines: Option<TimelineDevice>,
-    timeout: Duration,
-    properties: Vec<(String, String)>,
 }
 
 impl CameraBuilder {
     pub(super) fn new(name: String) -> Self {
         Self {
-            name,
-            remote: None,
+            connection: Connection::new(name),
             formats: FormatSet::new("camera").with(Fourcc::XRGB8888, Modifier::LINEAR),
             shared_memory: true,
             size: Size::new(1280, 720),
@@ -47,14 +43,12 @@ impl CameraBuilder {
             allocator: Box::new(Chain::dmabuf()),
             import: Vec::new(),
             timelines: None,
-            timeout: Duration::from_secs(5),
-            properties: Vec::new(),
         }
     }
 
     /// Another daemon than the default one; takes the descriptor of its socket.
     pub fn remote(mut self, remote: OwnedFd) -> Self {
-        self.remote = Some(remote);
+        self.connection.remote = Some(remote);
         self
     }
 
@@ -120,13 +114,13 @@ impl CameraBuilder {
 
     /// How long the daemon may take to answer in [`CameraBuilder::start`]. 5 s unless said otherwise.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.connection.timeout = timeout;
         self
     }
 
     /// A property of the node, beside or in place of ours.
     pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.properties.push((key.into(), value.into()));
+        self.connection.properties.push((key.into(), value.into()));
         self
     }
 
@@ -134,7 +128,7 @@ impl CameraBuilder {
     ///
     /// # Errors
     /// [`Error::Connect`], [`Error::NoFormat`], [`Error::Name`], [`Error::Os`].
-    pub fn start(self) -> Result<VirtualCamera, Error> {
+    pub fn start(mut self) -> Result<VirtualCamera, Error> {
         let (mut formats, mut size, mut buffers) = (self.formats, self.size, self.buffers);
         if let Some(first) = self.import.first() {
             let layout = first.layout();
@@ -142,20 +136,15 @@ impl CameraBuilder {
             formats = FormatSet::new(formats.name()).with(layout.fourcc(), layout.modifier());
             buffers = u32::try_from(self.import.len()).unwrap_or(u32::MAX).min(32);
         }
-        if !formats.fourccs().any(|fourcc| spa_of_fourcc(fourcc).is_some()) {
-            return Err(Error::NoFormat {
-                name: formats.name().to_owned(),
-                formats: crate::error::list(&formats),
-            });
-        }
-        let mut properties: Vec<(String, String)> = vec![
-            ("media.class".into(), "Video/Source".into()),
-            ("media.role".into(), "Camera".into()),
-            ("node.name".into(), self.name.clone()),
-            ("node.description".into(), self.name.clone()),
-        ];
-        properties.extend(self.properties);
-        let shared = Arc::new(Shared::new(&self.name)?);
+        negotiate::check(&formats)?;
+        let name = self.connection.name.clone();
+        self.connection.say([
+            ("media.class", "Video/Source".into()),
+            ("media.role", "Camera".into()),
+            ("node.name", name.clone()),
+            ("node.description", name.clone()),
+        ]);
+        let shared = Arc::new(Shared::new(&name)?);
         let config = Config {
             formats,
             shared_memory: self.shared_memory,
@@ -167,13 +156,7 @@ impl CameraBuilder {
             import: self.import,
             timelines: self.timelines,
         };
-        let connection = Connection {
-            remote: self.remote,
-            name: self.name,
-            properties,
-            timeout: self.timeout,
-        };
-        let thread = LoopThread::spawn(connection, Arc::clone(&shared.commands), {
+        let thread = LoopThread::spawn(self.connection, Arc::clone(&shared.commands), {
             let shared = Arc::clone(&shared);
             move || Worker::new(config, shared)
         })?;

@@ -10,7 +10,7 @@ use dmaframe_core::{Budget, Fourcc, Modifier, Size, Starvation, TimelineDevice};
 use super::worker::{Config, Worker};
 use super::{CaptureStream, Shared};
 use crate::error::Error;
-use crate::pod::spa_of_fourcc;
+use crate::negotiate;
 use crate::thread::{Connection, LoopThread};
 
 /// Which node to read from.
@@ -32,8 +32,7 @@ pub enum Target {
 #[must_use = "nothing is connected before CaptureBuilder::start"]
 pub struct CaptureBuilder {
     target: Target,
-    remote: Option<OwnedFd>,
-    name: String,
+    connection: Connection,
     role: &'static str,
     formats: FormatSet,
     shared_memory: bool,
@@ -44,8 +43,6 @@ pub struct CaptureBuilder {
     queue: usize,
     budget: Budget,
     timelines: Option<TimelineDevice>,
-    timeout: Duration,
-    properties: Vec<(String, String)>,
 }
 
 impl CaptureBuilder {
@@ -65,8 +62,7 @@ impl CaptureBuilder {
         });
         Self {
             target: Target::Default,
-            remote: None,
-            name: "dmaframe capture".into(),
+            connection: Connection::new("dmaframe capture".into()),
             role: "Camera",
             formats,
             shared_memory: true,
@@ -77,8 +73,6 @@ impl CaptureBuilder {
             queue: 2,
             budget: Budget::default(),
             timelines: None,
-            timeout: Duration::from_secs(5),
-            properties: Vec::new(),
         }
     }
 
@@ -91,7 +85,7 @@ impl CaptureBuilder {
     /// A portal's remote and the node in it (`OpenPipeWireRemote` of the Camera and ScreenCast portals). Takes the
     /// descriptor; the role becomes "Screen" and no session manager chooses another node.
     pub fn remote_fd(mut self, remote: OwnedFd, node: u32) -> Self {
-        self.remote = Some(remote);
+        self.connection.remote = Some(remote);
         self.target = Target::Node(node);
         self.role = "Screen";
         self
@@ -99,13 +93,13 @@ impl CaptureBuilder {
 
     /// Another daemon than the default one; takes the descriptor of its socket.
     pub fn remote(mut self, remote: OwnedFd) -> Self {
-        self.remote = Some(remote);
+        self.connection.remote = Some(remote);
         self
     }
 
     /// How the stream is called in `pw-top` and the like.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.connection.name = name.into();
         self
     }
 
@@ -171,13 +165,13 @@ impl CaptureBuilder {
 
     /// How long the daemon may take to answer in [`CaptureBuilder::start`]. 5 s unless said otherwise.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.connection.timeout = timeout;
         self
     }
 
     /// A property of the node, beside or in place of ours.
     pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.properties.push((key.into(), value.into()));
+        self.connection.properties.push((key.into(), value.into()));
         self
     }
 
@@ -185,36 +179,26 @@ impl CaptureBuilder {
     ///
     /// # Errors
     /// [`Error::Connect`], [`Error::NoFormat`], [`Error::Name`], [`Error::Os`].
-    pub fn start(self) -> Result<CaptureStream, Error> {
-        if !self
-            .formats
-            .fourccs()
-            .any(|fourcc| spa_of_fourcc(fourcc).is_some())
-        {
-            return Err(Error::NoFormat {
-                name: self.formats.name().to_owned(),
-                formats: crate::error::list(&self.formats),
-            });
-        }
-        let mut properties: Vec<(String, String)> = [
-            ("media.type", "Video"),
-            ("media.category", "Capture"),
-            ("media.role", self.role),
-        ]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into();
+    pub fn start(mut self) -> Result<CaptureStream, Error> {
+        negotiate::check(&self.formats)?;
+        let name = self.connection.name.clone();
+        let mut properties = vec![
+            ("media.type", "Video".into()),
+            ("media.category", "Capture".into()),
+            ("media.role", self.role.into()),
+        ];
         let (id, autoconnect) = match self.target {
             Target::Default => (None, true),
             Target::Node(id) => (Some(id), true),
             Target::Unlinked => (None, false),
             Target::Name(name) => {
-                properties.push(("target.object".into(), name));
+                properties.push(("target.object", name));
                 (None, true)
             }
         };
-        properties.push(("node.name".into(), self.name.clone()));
-        properties.extend(self.properties);
-        let shared = Arc::new(Shared::new(&self.name, self.queue)?);
+        properties.push(("node.name", name.clone()));
+        self.connection.say(properties);
+        let shared = Arc::new(Shared::new(&name, self.queue)?);
         let config = Config {
             formats: self.formats,
             shared_memory: self.shared_memory,
@@ -227,13 +211,7 @@ impl CaptureBuilder {
             target: id,
             autoconnect,
         };
-        let connection = Connection {
-            remote: self.remote,
-            name: self.name,
-            properties,
-            timeout: self.timeout,
-        };
-        let thread = LoopThread::spawn(connection, Arc::clone(&shared.commands), {
+        let thread = LoopThread::spawn(self.connection, Arc::clone(&shared.commands), {
             let shared = Arc::clone(&shared);
             move || Worker::new(config, shared)
         })?;

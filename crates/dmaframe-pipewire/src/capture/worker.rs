@@ -14,11 +14,9 @@ use pipewire::stream::StreamFlags;
 use super::pool::{Pool, Sync, Wrapped};
 use super::{Damage, Event, Shared};
 use crate::error::Error;
-use crate::pod::{self, BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data, meta_type, param};
-use crate::sys::{
-    Direction, Handler, MAX_BUFFERS, MAX_DAMAGE, Slot, State, Stream, SyncPoints, Version, header_flag,
-    meta_size,
-};
+use crate::negotiate;
+use crate::pod::{self, BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data, param};
+use crate::sys::{Direction, Handler, MAX_BUFFERS, Slot, State, Stream, SyncPoints, Version, header_flag};
 use crate::thread;
 use crate::wake::WakeSet;
 
@@ -70,10 +68,8 @@ impl Worker {
         }))
     }
 
-    /// The device for explicit sync, where both the library and the daemon know it.
     fn timelines(&self) -> Option<&TimelineDevice> {
-        let known = self.version.get() >= Version::SYNC_TIMELINE;
-        self.config.timelines.as_ref().filter(|_| known)
+        negotiate::timelines(self.config.timelines.as_ref(), self.version.get())
     }
 
     fn offers(&self) -> Vec<PodBuf> {
@@ -105,26 +101,7 @@ impl Worker {
             types,
             with_meta: None,
         };
-        let mut params = Vec::new();
-        if self.timelines().is_some() {
-            let offer = BuffersOffer {
-                with_meta: Some(meta_type::SYNC_TIMELINE),
-                ..plain
-            };
-            params.push(offer.to_pod());
-            params.push(if self.version.get() >= Version::FEATURES {
-                let features = meta_type::SYNC_TIMELINE_RELEASE;
-                pod::meta_with_features(meta_type::SYNC_TIMELINE, meta_size::SYNC, features)
-            } else {
-                pod::meta(meta_type::SYNC_TIMELINE, meta_size::SYNC)
-            });
-        }
-        params.push(plain.to_pod());
-        params.push(pod::meta(meta_type::HEADER, meta_size::HEADER));
-        params.push(pod::meta(meta_type::VIDEO_CROP, meta_size::CROP));
-        params.push(pod::meta(meta_type::VIDEO_TRANSFORM, meta_size::TRANSFORM));
-        params.push(pod::meta(meta_type::VIDEO_DAMAGE, meta_size::CROP * MAX_DAMAGE));
-        params
+        negotiate::buffer_params(plain, self.timelines().is_some(), self.version.get())
     }
 
     /// Forgets all buffers: leases of frames that are out do nothing any more.

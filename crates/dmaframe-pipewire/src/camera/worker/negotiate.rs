@@ -11,13 +11,13 @@ use super::super::CameraEvent;
 use super::super::pool::{Entry, Place, Sync};
 use super::{Settled, Worker};
 use crate::error::Error;
-use crate::pod::{self, BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data, meta_type};
-use crate::sys::{MAX_DAMAGE, NewData, Slot, Stream, Version, data_flag, meta_size};
+use crate::negotiate;
+use crate::pod::{BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data};
+use crate::sys::{NewData, Slot, Stream, data_flag};
 
 impl Worker {
     pub(super) fn timelines(&self) -> Option<&TimelineDevice> {
-        let known = self.version.get() >= Version::SYNC_TIMELINE;
-        self.config.timelines.as_ref().filter(|_| known)
+        negotiate::timelines(self.config.timelines.as_ref(), self.version.get())
     }
 
     pub(super) fn offer(&self, fourcc: dmaframe_core::Fourcc) -> FormatOffer {
@@ -158,27 +158,8 @@ impl Worker {
                 },
             with_meta: None,
         };
-        let mut params = Vec::new();
-        if settled.dmabuf && self.timelines().is_some() {
-            let offer = BuffersOffer {
-                blocks: Some(blocks + 2),
-                with_meta: Some(meta_type::SYNC_TIMELINE),
-                ..plain
-            };
-            params.push(offer.to_pod());
-            params.push(if self.version.get() >= Version::FEATURES {
-                let features = meta_type::SYNC_TIMELINE_RELEASE;
-                pod::meta_with_features(meta_type::SYNC_TIMELINE, meta_size::SYNC, features)
-            } else {
-                pod::meta(meta_type::SYNC_TIMELINE, meta_size::SYNC)
-            });
-        }
-        params.push(plain.to_pod());
-        params.push(pod::meta(meta_type::HEADER, meta_size::HEADER));
-        params.push(pod::meta(meta_type::VIDEO_CROP, meta_size::CROP));
-        params.push(pod::meta(meta_type::VIDEO_TRANSFORM, meta_size::TRANSFORM));
-        params.push(pod::meta(meta_type::VIDEO_DAMAGE, meta_size::CROP * MAX_DAMAGE));
-        params
+        let explicit = settled.dmabuf && self.timelines().is_some();
+        negotiate::buffer_params(plain, explicit, self.version.get())
     }
 
     /// Makes the memory of one buffer.
