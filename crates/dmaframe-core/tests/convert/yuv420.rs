@@ -1,0 +1,155 @@
+//! Every format becomes NV12 and I420.
+
+use dmaframe_core::convert::{Assume, Converter};
+use dmaframe_core::format::{Model, all_formats};
+use dmaframe_core::{ColorInfo, Fourcc, Layout, Orientation, Range, Rect, Size};
+
+use super::compare::{NOW, SIZES, color, distance420, expected420, natural, read420, target};
+use super::pack::{Picture, Random, meta, padded, private};
+
+#[test]
+fn every_format_becomes_nv12_and_i420() {
+    let mut random = Random(4);
+    let mut converter = Converter::new(Assume::Refuse);
+    let mut worst = std::collections::BTreeMap::new();
+    for info in all_formats() {
+        for (i, (w, h)) in SIZES.into_iter().enumerate() {
+            let size = Size::new(w, h);
+            let picture = Picture::random(info.fourcc, size, &mut random);
+            let layout = padded(info.fourcc, size, [13, 0, 64][i % 3]);
+            let bytes = picture.bytes(&layout, &mut random);
+            let meta = meta(natural(info));
+            let want = expected420(&picture, info, &meta, ColorInfo::BT601);
+            for fourcc in [Fourcc::NV12, Fourcc::YUV420] {
+                let mut out = target(fourcc, size, i as u32 % 4);
+                let frame = private(&layout, bytes.clone(), meta.clone());
+                converter.to_frame(&frame, &mut out, NOW).expect(info.name);
+                let off = distance420(&read420(&out), &want);
+                let max = worst.entry(info.name).or_insert(0.0f64);
+                *max = max.max(off);
+            }
+        }
+    }
+    println!("{worst:?}");
+    for info in all_formats() {
+        // 8-bit YUV is only moved and averaged.
+        let limit = if info.model == Model::Yuv && info.depth == 8 {
+            0.0
+        } else {
+            1.0
+        };
+        assert!(
+            worst[info.name] <= limit,
+            "{}: off by {}",
+            info.name,
+            worst[info.name]
+        );
+    }
+}
+
+#[test]
+fn rgb_is_encoded_with_any_matrix_and_range() {
+    let mut random = Random(8);
+    let size = Size::new(71, 35);
+    let info = Fourcc::XRGB8888.info().unwrap();
+    for matrix in [1, 4, 5, 6, 7, 9] {
+        for range in [Range::Limited, Range::Full] {
+            let picture = Picture::random(Fourcc::XRGB8888, size, &mut random);
+            let layout = padded(Fourcc::XRGB8888, size, 5);
+            let meta = meta(ColorInfo::SRGB);
+            let encode = color(matrix, range);
+            let want = expected420(&picture, info, &meta, encode);
+            let frame = private(&layout, picture.bytes(&layout, &mut random), meta);
+            for fourcc in [Fourcc::NV12, Fourcc::YUV420] {
+                let mut out = target(fourcc, size, 0);
+                let mut converter = Converter::new(Assume::Refuse).encode_as(encode);
+                converter.to_frame(&frame, &mut out, NOW).unwrap();
+                let off = distance420(&read420(&out), &want);
+                assert!(off <= 1.0, "{fourcc} matrix {matrix} {range:?}: off by {off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn crops_and_turns_reach_nv12_and_i420_with_their_chroma() {
+    let mut random = Random(5);
+    let crops = [
+        None,
+        Some((0, 0, 20, 18)),
+        Some((3, 5, 21, 19)),
+        Some((2, 4, 24, 20)),
+        Some((1, 2, 24, 23)),
+    ];
+    let sizes = [Size::new(29, 27), Size::new(28, 28)];
+    let formats = [
+        Fourcc::NV12,
+        Fourcc::NV21,
+        Fourcc::YUV420,
+        Fourcc::YUYV,
+        Fourcc::YUV444,
+        Fourcc::P010,
+        Fourcc::R8,
+        Fourcc::XRGB8888,
+    ];
+    for (fourcc, size) in formats.into_iter().flat_map(|f| sizes.map(|s| (f, s))) {
+        let info = fourcc.info().unwrap();
+        let picture = Picture::random(fourcc, size, &mut random);
+        let layout = padded(fourcc, size, 3);
+        let bytes = picture.bytes(&layout, &mut random);
+        for crop in crops {
+            for orientation in Orientation::all() {
+                let mut meta = meta(natural(info));
+                meta.orientation = orientation;
+                meta.visible = crop.map(|(x, y, width, height)| Rect { x, y, width, height });
+                let want = expected420(&picture, info, &meta, ColorInfo::BT709);
+                for target_fourcc in [Fourcc::NV12, Fourcc::YUV420] {
+                    let frame = private(&layout, bytes.clone(), meta.clone());
+                    let mut out = target(target_fourcc, want.0.size, 1);
+                    let mut converter = Converter::new(Assume::Refuse).encode_as(ColorInfo::BT709);
+                    converter.to_frame(&frame, &mut out, NOW).unwrap();
+                    let off = distance420(&read420(&out), &want);
+                    let limit = if info.depth == 8 && info.model == Model::Yuv {
+                        0.0
+                    } else {
+                        1.0
+                    };
+                    assert!(
+                        off <= limit,
+                        "{fourcc} {size} to {target_fourcc} {crop:?} {orientation:?}: {off}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_result_carries_time_and_colour_and_is_upright() {
+    let layout = Layout::tight(Fourcc::YUYV, Size::new(4, 2)).unwrap();
+    let mut said = meta(ColorInfo::JFIF);
+    said.sequence = Some(9);
+    said.orientation = Orientation::all()[1];
+    let frame = private(&layout, vec![90; 16], said);
+    let mut out = target(Fourcc::YUV420, Size::new(2, 4), 0);
+    let done = Converter::new(Assume::Refuse)
+        .to_frame(&frame, &mut out, NOW)
+        .unwrap();
+    assert_eq!(
+        (done.result, out.meta().color),
+        (ColorInfo::JFIF, ColorInfo::JFIF)
+    );
+    assert_eq!(
+        (out.meta().sequence, out.meta().orientation),
+        (Some(9), Orientation::IDENTITY)
+    );
+    // RGB is encoded as asked.
+    let layout = Layout::tight(Fourcc::XRGB8888, Size::new(2, 4)).unwrap();
+    let frame = private(&layout, vec![90; 32], meta(ColorInfo::SRGB));
+    let mut converter = Converter::new(Assume::Refuse).encode_as(ColorInfo::BT709);
+    let done = converter.to_frame(&frame, &mut out, NOW).unwrap();
+    assert_eq!(
+        (done.result.matrix, done.result.range, done.result.transfer),
+        (1, Range::Limited, 13)
+    );
+}
