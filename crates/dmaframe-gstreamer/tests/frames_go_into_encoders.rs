@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{LONG, Running, device, from_src, next, tight};
-use dmaframe_alloc::{Chain, FramePool, Request};
+use common::{LONG, Running, device, from_src, next, pool, tight};
+use dmaframe_alloc::FramePool;
 use dmaframe_core::{Clock, Fourcc, Frame, Size, Timestamp};
 use dmaframe_gstreamer::{Backpressure, FrameSink, FrameSrc, Received, Timing};
 use dmaframe_testkit::{Device, need};
@@ -41,15 +41,6 @@ fn number(bytes: &[u8], width: usize) -> u64 {
         .filter(|bit| bytes[width * 16 + bit * 64 + 32] > 120)
         .map(|bit| 1 << bit)
         .sum()
-}
-
-fn pool(fourcc: Fourcc, size: Size) -> FramePool {
-    let request = Request::new(fourcc, size).row_align(1);
-    FramePool::builder(request)
-        .slots(6)
-        .allocator(Chain::dmabuf())
-        .build()
-        .unwrap()
 }
 
 fn push_numbered(source: &FrameSrc, pool: &FramePool, count: u64) {
@@ -99,7 +90,7 @@ fn a_v4l2_encoder_takes_the_memory_as_it_is_and_what_it_writes_is_the_picture() 
     let running = from_src(source.element(), encoder);
     let encoded: gst_app::AppSink = running.0.by_name("out").unwrap().downcast().unwrap();
     running.play();
-    let pool = pool(Fourcc::NV12, SIZE);
+    let pool = pool(Fourcc::NV12, SIZE, 1, 6);
     push_numbered(&source, &pool, 30);
     let mut units = Vec::new();
     while let Ok(sample) = encoded.pull_sample() {
@@ -140,16 +131,6 @@ fn a_v4l2_encoder_takes_the_memory_as_it_is_and_what_it_writes_is_the_picture() 
     assert!(matches!(sink.next(LONG), Ok(Received::EndOfStream)));
 }
 
-/// Pads in memory as GPUs want them: wider rows than the picture's.
-fn padded(fourcc: Fourcc, size: Size) -> FramePool {
-    let request = Request::new(fourcc, size).row_align(256);
-    FramePool::builder(request)
-        .slots(4)
-        .allocator(Chain::dmabuf())
-        .build()
-        .unwrap()
-}
-
 #[test]
 fn files_of_software_encoders_play_and_have_every_frame_in_its_time() {
     let size = Size::new(640, 360);
@@ -170,7 +151,8 @@ fn files_of_software_encoders_play_and_have_every_frame_in_its_time() {
         );
         let pool = source.pool(&[Fourcc::NV12, Fourcc::YUV420], size, 4).unwrap();
         let fourcc = pool.layout().fourcc();
-        let pool = padded(fourcc, size);
+        // Rows as GPUs want them: wider than the picture's.
+        let pool = common::pool(fourcc, size, 256, 4);
         running.play();
         push_numbered(&source, &pool, 30);
         running.wait_for_end().unwrap();

@@ -5,8 +5,8 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{LONG, Running, stamped};
-use dmaframe_alloc::{Chain, FramePool, Request};
+use common::{LONG, Running, pool, stamped};
+use dmaframe_alloc::FramePool;
 use dmaframe_core::{Fourcc, Size};
 use dmaframe_gstreamer::{EncoderChoice, Error, Recorder};
 use dmaframe_testkit::{Device, Leaks, need};
@@ -18,10 +18,9 @@ fn scratch(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("dmaframe-recording-{}-{name}", std::process::id()))
 }
 
-fn pool(size: Size) -> FramePool {
-    let request = Request::new(Fourcc::NV12, size).row_align(1);
-    let pool = FramePool::builder(request).slots(8);
-    pool.allocator(Chain::dmabuf()).build().unwrap()
+/// Rows as files have them.
+fn tight_pool(size: Size) -> FramePool {
+    pool(Fourcc::NV12, size, 1, 8)
 }
 
 fn record(recorder: &Recorder, pool: &FramePool) {
@@ -50,7 +49,7 @@ fn pictures(file: &std::path::Path) -> (u64, u64) {
 #[test]
 fn every_container_plays_and_has_every_frame_in_its_time() {
     common::init();
-    let pool = pool(Size::new(320, 240));
+    let pool = tight_pool(Size::new(320, 240));
     let before = Leaks::now();
     for (name, encoder) in [
         ("a.mkv", "x264enc"),
@@ -103,7 +102,7 @@ fn a_device_that_imports_is_taken_first_and_gets_the_frames_own_memory() {
     need!(Device::Capture("vivid"));
     common::init();
     let file = scratch("a.fwht");
-    let pool = pool(Size::new(1280, 720));
+    let pool = tight_pool(Size::new(1280, 720));
     let recorder = Recorder::builder(&file).start(&stamped(&pool, 0)).unwrap();
     let encoder = recorder.encoder().to_string();
     assert_eq!(encoder, "FWHT by v4l2fwhtenc (hardware, dma-bufs imported)");
@@ -121,7 +120,7 @@ fn a_device_that_imports_is_taken_first_and_gets_the_frames_own_memory() {
 #[test]
 fn what_cannot_be_recorded_is_said_and_a_dropped_recorder_leaves_a_file_that_plays() {
     common::init();
-    let pool = pool(Size::new(320, 240));
+    let pool = tight_pool(Size::new(320, 240));
     let first = stamped(&pool, 0);
     let said = |error: Error| error.to_string();
     let error = said(Recorder::builder("a.avi").start(&first).unwrap_err());
@@ -142,7 +141,7 @@ fn what_cannot_be_recorded_is_said_and_a_dropped_recorder_leaves_a_file_that_pla
 
     let file = scratch("dropped.mkv");
     let recorder = Recorder::builder(&file).framerate(100, 1).start(&first).unwrap();
-    let other = self::pool(Size::new(64, 64));
+    let other = tight_pool(Size::new(64, 64));
     let rejected = recorder.push(stamped(&other, 0), LONG).unwrap_err();
     assert_eq!(
         said(rejected.error),

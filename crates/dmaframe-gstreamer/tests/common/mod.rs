@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use dmaframe_core::{Fourcc, Frame, Layout};
+use dmaframe_alloc::{Chain, FramePool, Request};
+use dmaframe_core::{Clock, Fourcc, Frame, Layout, Size, Timestamp};
+use dmaframe_gstreamer::caps::{self, Style};
 use dmaframe_gstreamer::{FrameSink, Received};
 use gst::prelude::*;
 use gst_video::VideoFrameExt;
@@ -126,7 +128,7 @@ pub fn tight(frame: &Frame) -> Vec<u8> {
 pub fn tight_by_gstreamer(buffer: &gst::BufferRef, caps: &gst::CapsRef, fourcc: Fourcc) -> Vec<u8> {
     let info = gst_video::VideoInfo::from_caps(caps).expect("video caps");
     let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).expect("mapped");
-    let size = dmaframe_core::Size::new(info.width(), info.height());
+    let size = Size::new(info.width(), info.height());
     let layout = Layout::tight(fourcc, size).expect("a layout");
     let mut bytes = Vec::new();
     for plane in 0..layout.planes().len() {
@@ -156,24 +158,41 @@ pub fn settled(before: &dmaframe_testkit::Leaks) {
     before.check();
 }
 
+/// A pool in dma-bufs, whose rows begin at multiples of `align` bytes.
+pub fn pool(fourcc: Fourcc, size: Size, align: u32, slots: usize) -> FramePool {
+    let request = Request::new(fourcc, size).row_align(align);
+    let pool = FramePool::builder(request).slots(slots);
+    pool.allocator(Chain::dmabuf()).build().expect("dma-bufs")
+}
+
 /// A pool of small pictures in dma-bufs.
-pub fn small_pool(slots: usize) -> dmaframe_alloc::FramePool {
-    let request = dmaframe_alloc::Request::new(Fourcc::NV12, dmaframe_core::Size::new(320, 240));
-    let pool = dmaframe_alloc::FramePool::builder(request).slots(slots);
-    pool.allocator(dmaframe_alloc::Chain::dmabuf())
-        .build()
-        .expect("dma-bufs")
+pub fn small_pool(slots: usize) -> FramePool {
+    pool(Fourcc::NV12, Size::new(320, 240), 256, slots)
+}
+
+/// Every sample another value, so that a row or column too far shows.
+pub fn fill(frame: &mut Frame) {
+    let mut view = frame.map_write(LONG).expect("writable");
+    let len = view.layout().tight_len() as usize;
+    let bytes: Vec<u8> = (0..len).map(|at| (at * 7 + at / 251) as u8).collect();
+    view.copy_from_tight(&bytes).expect("as many bytes");
+}
+
+/// A buffer of the frame with its caps.
+pub fn sample(buffer: &gst::Buffer, frame: &Frame) -> gst::Sample {
+    let caps = caps::from_layout(frame.layout(), frame.meta(), (30, 1), Style::Plain).expect("caps");
+    gst::Sample::builder().buffer(buffer).caps(&caps).build()
 }
 
 /// A frame of the pool with a time.
-pub fn stamped(pool: &dmaframe_alloc::FramePool, index: u64) -> Frame {
+pub fn stamped(pool: &FramePool, index: u64) -> Frame {
     let mut frame = pool.acquire(LONG).expect("a slot");
     let meta = frame.meta_mut().expect("alone");
     meta.sequence = Some(index);
     let ns = 1_000_000_000 + index * 10_000_000;
-    meta.timestamp = Some(dmaframe_core::Timestamp {
+    meta.timestamp = Some(Timestamp {
         ns,
-        clock: dmaframe_core::Clock::Monotonic,
+        clock: Clock::Monotonic,
     });
     frame
 }
