@@ -7,29 +7,16 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
+use common::codec::{SIZE, decoder, layout};
 use common::{PATIENCE, coded, picture, pool, rest, shown, through};
-use dmaframe_core::{Bitstream, Codec, Fence, Frame, FrameMeta, Layout, Size, SyncFile};
+use dmaframe_core::{Bitstream, Codec, Fence, Frame, FrameMeta, Size, SyncFile};
 use dmaframe_testkit::{Device as Kit, Leaks, SwSync, Vgem, need};
 use dmaframe_v4l2::{Converter, Decoder, Device, Encoder, Error, FormatRequest, Output, PixelFormat, Role};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-const SIZE: Size = Size::new(640, 480);
-const FWHT: PixelFormat = PixelFormat::new(b"FWHT");
-
-fn layout() -> Layout {
-    Layout::tight(PixelFormat::NV12.frame().unwrap().fourcc, SIZE).unwrap()
-}
-
 fn encoder(path: &Path) -> Encoder {
     Encoder::builder(Device::open_m2m(path).unwrap())
         .input(FormatRequest::new(PixelFormat::NV12, SIZE))
-        .start()
-        .unwrap()
-}
-
-fn decoder(path: &Path) -> Decoder {
-    Decoder::builder(Device::open_m2m(path).unwrap())
-        .input(FormatRequest::new(FWHT, SIZE))
         .start()
         .unwrap()
 }
@@ -47,7 +34,7 @@ fn readable(fd: impl AsFd, ms: i64) -> bool {
 fn whoever_holds_every_output_gets_copies_and_stalls_nothing() {
     let enc = need_m2m!("vicodec", Encoder);
     let dec = need_m2m!("vicodec", Decoder);
-    let pool = pool(&layout(), 6);
+    let pool = pool(&layout(PixelFormat::NV12, SIZE), 6);
     let mut encoder = encoder(&enc);
     let (_, buffers) = encoder.slots();
     let mut held = Vec::new();
@@ -64,7 +51,7 @@ fn whoever_holds_every_output_gets_copies_and_stalls_nothing() {
     assert!(encoder.output_hop().counts().cpu_bytes > 0, "and that was told");
     assert_eq!(pool.outstanding(), 0);
     // What they hold is what was encoded: it decodes, while everything of the decoder is held too.
-    let mut decoder = decoder(&dec);
+    let mut decoder = decoder(&dec, SIZE);
     let mut frames = Vec::new();
     let times: Vec<_> = held.iter().map(|unit| unit.timestamp().unwrap().ns).collect();
     through(&mut decoder, held, |output| {
@@ -84,7 +71,7 @@ fn whoever_holds_every_output_gets_copies_and_stalls_nothing() {
 #[test]
 fn no_room_is_told_at_once_and_the_descriptor_says_when_there_is_again() {
     let enc = need_m2m!("vicodec", Encoder);
-    let pool = pool(&layout(), 16);
+    let pool = pool(&layout(PixelFormat::NV12, SIZE), 16);
     let mut encoder = encoder(&enc);
     assert!(!readable(&encoder, 0), "nothing to do yet");
     let mut rejected = None;
@@ -132,12 +119,12 @@ fn no_room_is_told_at_once_and_the_descriptor_says_when_there_is_again() {
 fn bytes_that_are_no_stream_are_told_and_the_next_stream_decodes() {
     let enc = need_m2m!("vicodec", Encoder);
     let dec = need_m2m!("vicodec", Decoder);
-    let pool = pool(&layout(), 6);
+    let pool = pool(&layout(PixelFormat::NV12, SIZE), 6);
     let units = through(&mut encoder(&enc), (0..4).map(|n| picture(&pool, n, n)), coded);
     let unit =
         |bytes: Vec<u8>, codec| Bitstream::from_bytes(bytes, codec, true, FrameMeta::default()).unwrap();
 
-    let mut decoder = decoder(&dec);
+    let mut decoder = decoder(&dec, SIZE);
     let wrong = decoder.try_submit(unit(vec![0; 100], Codec::H264)).unwrap_err();
     assert!(matches!(&wrong.error, Error::InputMismatch { reason, .. } if reason.contains("H264")));
     let limit = decoder.input_format().memory_planes()[0].size as usize;
@@ -232,7 +219,7 @@ fn with_fence(pool: &dmaframe_alloc::FramePool, fence: Fence) -> Frame {
 fn the_driver_reads_nothing_before_the_pictures_fences_have_signalled() {
     let enc = need_m2m!("vicodec", Encoder);
     let sync = need!(Kit::SwSync);
-    let pool = pool(&layout(), 4);
+    let pool = pool(&layout(PixelFormat::NV12, SIZE), 4);
     let mut encoder = encoder(&enc);
     let timeline = SwSync::open(&sync).unwrap();
     let fence = |at| Fence::from(SyncFile::new(timeline.fence(at).unwrap()).unwrap());
@@ -293,7 +280,7 @@ fn the_driver_reads_nothing_before_the_pictures_fences_have_signalled() {
 fn a_fence_on_the_dma_buf_itself_is_waited_for_too() {
     let enc = need_m2m!("vicodec", Encoder);
     let vgem = need!(Kit::VgemRender);
-    let pool = pool(&layout(), 2);
+    let pool = pool(&layout(PixelFormat::NV12, SIZE), 2);
     let mut encoder = encoder(&enc);
     let vgem = Vgem::open(&vgem).unwrap();
     let frame = picture(&pool, 1, 1);
@@ -321,7 +308,7 @@ fn a_fence_on_the_dma_buf_itself_is_waited_for_too() {
 fn dropping_it_in_full_flight_gives_everything_back() {
     let enc = need_m2m!("vicodec", Encoder);
     let dec = need_m2m!("vicodec", Decoder);
-    let pool = pool(&layout(), 8);
+    let pool = pool(&layout(PixelFormat::NV12, SIZE), 8);
     drop(picture(&pool, 0, 0));
     let before = Leaks::now();
     let mut encoder = encoder(&enc);
@@ -329,7 +316,7 @@ fn dropping_it_in_full_flight_gives_everything_back() {
         encoder.submit(picture(&pool, n, n), PATIENCE).unwrap();
     }
     let unit = encoder.next(PATIENCE).unwrap().unwrap().into_item().unwrap();
-    let mut decoder = decoder(&dec);
+    let mut decoder = decoder(&dec, SIZE);
     decoder.submit(unit.clone(), PATIENCE).unwrap();
     drop((encoder, decoder));
     assert_eq!(pool.outstanding(), 0);

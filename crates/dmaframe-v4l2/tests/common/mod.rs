@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod codec;
 pub(crate) mod sys;
 
 use std::fs::File;
