@@ -13,6 +13,7 @@ mod completed;
 mod devices;
 mod inbox;
 mod layout;
+mod requests;
 mod stream;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,10 +22,10 @@ use std::time::Duration;
 
 use dmaframe_core::capture::Stats;
 use dmaframe_core::report::Hop;
-use dmaframe_core::{Deadline, Fence, FrameMeta};
+use dmaframe_core::{Deadline, FrameMeta};
 use libcamera::control::{Control, ControlList};
 use libcamera::control_value::ControlValue;
-use libcamera::request::{Request, RequestStatus, ReuseFlag};
+use libcamera::request::Request;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
@@ -34,8 +35,8 @@ pub use completed::{Completed, ReleaseFences};
 use crate::camera::Camera;
 use crate::error::Error;
 use crate::format::StreamFormat;
-use crate::metadata::{CameraMetadata, Names};
-use crate::sys::{Active, Handle};
+use crate::metadata::Names;
+use crate::sys::Active;
 use devices::Devices;
 use inbox::Inbox;
 use stream::Stream;
@@ -343,131 +344,6 @@ impl Capture {
                 camera: self.id.clone(),
                 call,
             });
-        }
-        Ok(())
-    }
-
-    /// A request is back: its slot of each stream.
-    fn land(&mut self, request: Request) -> Vec<usize> {
-        let cookie = usize::try_from(request.cookie()).unwrap_or(usize::MAX);
-        let cooled = self.cooling.replace(request);
-        self.shelve(cooled);
-        self.flights
-            .get_mut(cookie)
-            .and_then(Option::take)
-            .unwrap_or_default()
-    }
-
-    /// A request without anything in it, to be used again.
-    fn shelve(&mut self, request: Option<Request>) {
-        if let Some(mut request) = request {
-            request.reuse(ReuseFlag::empty());
-            self.idle.push(request);
-        }
-    }
-
-    fn complete(&mut self, request: Request) -> Result<Option<Completed>, Error> {
-        let mut meta = self.meta.clone();
-        let completed = (request.status() == RequestStatus::Complete).then(|| request.sequence());
-        if completed.is_some() {
-            let metadata = CameraMetadata::read(request.sequence(), request.metadata(), &mut self.names);
-            meta.extensions.insert(metadata);
-        }
-        let metadata = meta.extensions.clone();
-        let slots = self.land(request);
-        let mut pictures = Vec::with_capacity(self.streams.len());
-        let mut failed = Ok(());
-        for (stream, slot) in self.streams.iter_mut().zip(slots) {
-            match stream.deliver(&self.id, &self.watcher, slot, completed, meta.clone()) {
-                Ok(picture) => pictures.push(picture),
-                // The others' buffers have to be taken from libcamera all the same.
-                Err(error) => failed = Err(error),
-            }
-        }
-        failed?;
-        let any = pictures.iter().any(Option::is_some);
-        Ok(any.then_some(Completed { pictures, metadata }))
-    }
-
-    /// Takes back what came, and queues as many requests as there are and buffers for them.
-    fn reclaim(&mut self) -> Result<(), Error> {
-        for stream in &mut self.streams {
-            stream.reclaim(&self.watcher);
-        }
-        while self.streaming && self.streams.iter().all(Stream::has_free) {
-            let Some(request) = self.idle.pop() else { break };
-            if !self.queue(request)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Queues a request with a free buffer of each stream; `false` when a stream has none after all.
-    fn queue(&mut self, mut request: Request) -> Result<bool, Error> {
-        let mut taken: Vec<(usize, Handle, Option<Fence>)> = Vec::with_capacity(self.streams.len());
-        let mut failed = Ok(true);
-        for stream in &mut self.streams {
-            match stream.take_free() {
-                Ok(Some(free)) => taken.push(free),
-                Ok(None) => failed = Ok(false),
-                Err(error) => failed = Err(Error::core(&self.id)(error)),
-            }
-            if !matches!(failed, Ok(true)) {
-                break;
-            }
-        }
-        if matches!(failed, Ok(true)) {
-            failed = self.fill(&mut request, &taken).map(|()| true);
-        }
-        let request = match failed {
-            Ok(true) => {
-                let cookie = usize::try_from(request.cookie()).unwrap_or(usize::MAX);
-                let slots = taken.iter().map(|(slot, ..)| *slot).collect();
-                if let Some(flight) = self.flights.get_mut(cookie) {
-                    *flight = Some(slots);
-                }
-                match self.active().queue_request(request) {
-                    Ok(()) => return Ok(true),
-                    Err((request, error)) => {
-                        if let Some(flight) = self.flights.get_mut(cookie) {
-                            *flight = None;
-                        }
-                        failed = Err(Error::call(&self.id, "Camera::queueRequest")(error));
-                        request
-                    }
-                }
-            }
-            _ => request,
-        };
-        self.shelve(Some(request));
-        for (stream, (slot, _, fence)) in self.streams.iter_mut().zip(taken) {
-            stream.put_back(&self.watcher, slot, fence);
-        }
-        failed
-    }
-
-    /// Puts buffers, their fences and the pending controls into a request.
-    fn fill(&mut self, request: &mut Request, taken: &[(usize, Handle, Option<Fence>)]) -> Result<(), Error> {
-        for (stream, (_, handle, fence)) in self.streams.iter().zip(taken) {
-            let fence = match fence {
-                Some(fence) => {
-                    // A duplicate, so that a request that is not taken loses nothing.
-                    let file = fence.try_clone().and_then(Fence::into_sync_file);
-                    let file = file.map_err(Error::core(&self.id))?.map(OwnedFd::from);
-                    file.map(libcamera::fence::Fence::from_fd)
-                        .transpose()
-                        .map_err(Error::call(&self.id, "Fence"))?
-                }
-                None => None,
-            };
-            request
-                .add_buffer_with_fence(&stream.handle, *handle, fence)
-                .map_err(Error::call(&self.id, "Request::addBuffer"))?;
-        }
-        for (id, value) in self.controls.drain(..) {
-            // The binding never fails here.
-            let _ = request.controls_mut().set_raw(id, value);
         }
         Ok(())
     }
