@@ -9,11 +9,12 @@ use dmaframe_core::{Access, Buffer as FrameBuffer, DeviceClaim, Frame, Layout};
 
 use super::barriers::{Barriers, of_buffer};
 use super::host::Use;
+use super::object;
 use crate::error::{Refusal, Route};
 use crate::gpu::Gpu;
 use crate::sys::context::Context;
 use crate::sys::host::HostPages;
-use crate::sys::memory::{self, BoundBuffer, Buffer, Dedicated, Memory};
+use crate::sys::memory::{BoundBuffer, Buffer, Dedicated, Memory};
 use crate::sys::query;
 
 const DMA_BUF: vk::ExternalMemoryHandleTypeFlags = vk::ExternalMemoryHandleTypeFlags::DMA_BUF_EXT;
@@ -120,29 +121,17 @@ impl BufferImport {
         let only_dedicated = sharing.contains(vk::ExternalMemoryFeatureFlags::DEDICATED_ONLY);
         let (mut buffers, mut seen) = (ArrayVec::<_, 4>::new(), ArrayVec::<_, 4>::new());
         let mut place = ArrayVec::<usize, 4>::new();
-        for (index, object) in frame.objects().iter().enumerate() {
-            if let Some(same) = seen.iter().position(|id| *id == object.identity()) {
+        for (index, memory) in frame.objects().iter().enumerate() {
+            if let Some(same) = seen.iter().position(|id| *id == memory.identity()) {
                 place.push(same);
                 continue;
             }
-            let buffer = Buffer::new(context, object.size(), usage, DMA_BUF)?;
+            let buffer = Buffer::new(context, memory.size(), usage, DMA_BUF)?;
             let needs = buffer.needs();
-            // Before the import, since a driver that finds out itself may close descriptors that are not its own.
-            if needs.size > object.size() {
-                return Err(Refusal::TooSmall {
-                    object: index,
-                    needed: needs.size,
-                    found: object.size(),
-                });
-            }
-            let dedicated = match only_dedicated || needs.dedicated {
-                true => Dedicated::Buffer(buffer.handle()),
-                false => Dedicated::No,
-            };
-            let fd = memory::descriptor(context, object, index, access)?;
-            let imported = Memory::import_dmabuf(context, fd, needs.size, needs, dedicated, index)?;
+            let own = (Dedicated::Buffer(buffer.handle()), only_dedicated);
+            let imported = object::import(context, frame, index, (needs, needs.size), own, access)?;
             place.push(buffers.len());
-            seen.push(object.identity());
+            seen.push(memory.identity());
             buffers.push(buffer.bind(imported)?);
         }
         Ok(Self::assemble(

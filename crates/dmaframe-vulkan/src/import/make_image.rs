@@ -5,6 +5,7 @@ use ash::{ext, vk};
 use dmaframe_core::{Access, Buffer as FrameBuffer, Layout};
 
 use super::image::PlaneImage;
+use super::object;
 use crate::error::{Refusal, Route};
 use crate::formats;
 use crate::gpu::Gpu;
@@ -151,26 +152,14 @@ fn place(layout: &Layout, plane: usize) -> vk::SubresourceLayout {
 fn import(
     gpu: &Gpu,
     frame: &FrameBuffer,
-    object: usize,
+    index: usize,
     image: &Image,
-    (needs, size): (memory::Needs, u64),
+    needs: (memory::Needs, u64),
     dedicated: bool,
     want: Want,
 ) -> Result<Memory, Refusal> {
-    let memory = &frame.objects()[object];
-    if size > memory.size() {
-        return Err(Refusal::TooSmall {
-            object,
-            needed: size,
-            found: memory.size(),
-        });
-    }
-    let dedicated = match dedicated || needs.dedicated {
-        true => Dedicated::Image(image.handle()),
-        false => Dedicated::No,
-    };
-    let fd = memory::descriptor(&gpu.0, memory, object, want.access)?;
-    Memory::import_dmabuf(&gpu.0, fd, size, needs, dedicated, object)
+    let own = (Dedicated::Image(image.handle()), dedicated);
+    object::import(&gpu.0, frame, index, needs, own, want.access)
 }
 
 /// All planes as one image with a modifier: single-plane formats with their metadata planes, or multi-planar ones.

@@ -6,6 +6,7 @@ mod host;
 mod image;
 mod importer;
 mod make_image;
+mod object;
 
 pub use barriers::Barriers;
 pub use buffer::{BufferImport, BufferPlane};
