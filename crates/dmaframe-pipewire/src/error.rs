@@ -114,6 +114,10 @@ pub enum Error {
     /// No memory for buffers.
     #[error(transparent)]
     Alloc(#[from] dmaframe_alloc::Error),
+    /// The portal gives nothing.
+    #[cfg(feature = "portal")]
+    #[error(transparent)]
+    Portal(#[from] crate::portal::PortalError),
     /// A call failed.
     #[error("{call} failed: {errno}")]
     Os {

@@ -12,6 +12,8 @@ mod negotiate;
 #[cfg(feature = "link")]
 mod nodes;
 pub mod pod;
+#[cfg(feature = "portal")]
+pub mod portal;
 #[cfg(feature = "link")]
 mod sys;
 #[cfg(feature = "link")]

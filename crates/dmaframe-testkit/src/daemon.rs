@@ -32,16 +32,21 @@ impl Daemon {
     /// PipeWire alone: links are made by hand.
     #[must_use]
     pub fn bare() -> Self {
+        Self::start(None)
+    }
+
+    fn start(bus: Option<(Child, String)>) -> Self {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("dmaframe-pw-{}-{number}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
-        let child = Self::spawn(&dir);
+        let (others, bus) = bus.map_or((Vec::new(), None), |(child, bus)| (vec![child], Some(bus)));
+        let child = Self::spawn(&dir, bus.as_deref());
         let daemon = Self {
             dir,
             child,
-            others: Vec::new(),
-            bus: None,
+            others,
+            bus,
         };
         daemon.wait_for_socket();
         daemon
@@ -50,7 +55,6 @@ impl Daemon {
     /// With a session bus and WirePlumber, which makes links and knows default devices.
     #[must_use]
     pub fn with_session_manager() -> Self {
-        let mut daemon = Self::bare();
         let mut bus = Command::new("dbus-daemon")
             .args(["--session", "--nofork", "--print-address=1"])
             .stdout(Stdio::piped())
@@ -61,8 +65,8 @@ impl Daemon {
         BufReader::new(bus.stdout.take().unwrap())
             .read_line(&mut address)
             .unwrap();
-        daemon.others.push(bus);
-        daemon.bus = Some(address.trim().to_owned());
+        // PipeWire too: it knows the portal by its name on the bus.
+        let mut daemon = Self::start(Some((bus, address.trim().to_owned())));
         let log = fs::File::create(daemon.dir.join("wp.log")).unwrap();
         let manager = daemon
             .command("wireplumber")
@@ -84,10 +88,10 @@ impl Daemon {
         daemon
     }
 
-    fn spawn(dir: &Path) -> Child {
+    fn spawn(dir: &Path, bus: Option<&str>) -> Child {
         let log = fs::File::create(dir.join("pw.log")).unwrap();
         let mut command = Command::new("pipewire");
-        environment(&mut command, dir);
+        environment(&mut command, dir, bus);
         command
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -107,7 +111,7 @@ impl Daemon {
         }
     }
 
-    /// What a daemon has written: `pw.log` or `wp.log`.
+    /// What a daemon has written: `pw.log`, `wp.log` or `portal.log`.
     #[must_use]
     pub fn log(&self, name: &str) -> String {
         fs::read_to_string(self.dir.join(name)).unwrap_or_default()
@@ -125,6 +129,12 @@ impl Daemon {
         &self.dir
     }
 
+    /// The session bus's address, of a daemon with a session manager.
+    #[must_use]
+    pub fn bus(&self) -> &str {
+        self.bus.as_deref().expect("a daemon without a bus")
+    }
+
     /// A connection for a stream.
     #[must_use]
     pub fn remote(&self) -> OwnedFd {
@@ -135,10 +145,7 @@ impl Daemon {
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        environment(&mut command, &self.dir);
-        if let Some(bus) = &self.bus {
-            command.env("DBUS_SESSION_BUS_ADDRESS", bus);
-        }
+        environment(&mut command, &self.dir, self.bus.as_deref());
         command
     }
 
@@ -191,7 +198,7 @@ impl Daemon {
         end(&mut self.child);
         let _ = fs::remove_file(self.socket());
         let _ = fs::remove_file(self.dir.join("pipewire-0.lock"));
-        self.child = Self::spawn(&self.dir);
+        self.child = Self::spawn(&self.dir, self.bus.as_deref());
         self.wait_for_socket();
     }
 
@@ -248,7 +255,7 @@ impl Drop for Daemon {
     }
 }
 
-fn environment(command: &mut Command, dir: &Path) {
+fn environment(command: &mut Command, dir: &Path, bus: Option<&str>) {
     command
         .env("XDG_RUNTIME_DIR", dir)
         .env("PIPEWIRE_RUNTIME_DIR", dir)
@@ -256,6 +263,9 @@ fn environment(command: &mut Command, dir: &Path) {
         .env("XDG_STATE_HOME", dir)
         .env_remove("DBUS_SESSION_BUS_ADDRESS")
         .stdin(Stdio::null());
+    if let Some(bus) = bus {
+        command.env("DBUS_SESSION_BUS_ADDRESS", bus);
+    }
 }
 
 /// A connection to the daemon that listens there.

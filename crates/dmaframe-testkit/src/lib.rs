@@ -6,6 +6,7 @@
 //! - [`Leaks`]: descriptors and mappings before and after.
 //! - [`udmabuf`], [`system_heap`], [`memfd`]: raw descriptors, without the allocators under test.
 //! - [`Daemon`]: PipeWire's real daemons, each test with its own.
+//! - [`Portal`]: the desktop's real portal.
 //! - [`SwSync`] and [`Vgem`]: fences that signal when the test says so.
 //!
 //! ```
@@ -21,6 +22,7 @@ mod device;
 mod fences;
 mod leaks;
 mod memory;
+mod portal;
 mod sys;
 
 pub use allocations::{Allocated, allocated_by};
@@ -29,6 +31,7 @@ pub use device::{Device, find, find_all};
 pub use fences::{SwSync, Vgem};
 pub use leaks::{Leaks, rss_kib};
 pub use memory::{memfd, system_heap, udmabuf};
+pub use portal::{PORTAL, Portal};
 
 pub use sys::CountingAllocator;
 

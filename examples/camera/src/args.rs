@@ -14,8 +14,8 @@ pub(crate) struct Args {
     /// What to do instead of capturing.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// The camera: /dev/videoN, libcamera or libcamera:ID, pipewire or pipewire:NODE, a file's name, or `test` for the built-in picture
-    /// [default: the first camera that works].
+    /// The camera: /dev/videoN, libcamera or libcamera:ID, pipewire or pipewire:NODE, portal or portal:NODE (asks you),
+    /// a file's name, or `test` for the built-in picture [default: the first camera that works].
     #[arg(long, global = true)]
     pub(crate) device: Option<String>,
     /// Size asked for; a camera may give the nearest it has.

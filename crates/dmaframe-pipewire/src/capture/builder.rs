@@ -82,8 +82,8 @@ impl CaptureBuilder {
         self
     }
 
-    /// A portal's remote and the node in it (`OpenPipeWireRemote` of the Camera and ScreenCast portals). Takes the
-    /// descriptor; the role becomes "Screen" and no session manager chooses another node.
+    /// A portal's remote and the node in it (`OpenPipeWireRemote` of the Camera and ScreenCast portals, which the module
+    /// `portal` asks with the feature of that name). Takes the descriptor; the role becomes "Screen" and no session manager chooses another node.
     pub fn remote_fd(mut self, remote: OwnedFd, node: u32) -> Self {
         self.connection.remote = Some(remote);
         self.target = Target::Node(node);

@@ -447,6 +447,10 @@ impl thread::Worker for Worker {
 
     fn removed(&self, _stream: &Stream, id: u32) {
         let Some((link, node)) = self.peer.get() else {
+            // A client with few rights, as a portal makes one, sees nodes go but never a link.
+            if self.config.target == Some(id) {
+                self.shared.push(Event::NodeRemoved { node: id });
+            }
             return;
         };
         if link == id && !self.settled.replace(true) {

@@ -42,3 +42,10 @@ impl Drop for Window {
         unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.words * 4) }.unwrap();
     }
 }
+
+/// Sets a variable of the environment.
+pub(crate) fn set_env(name: &str, value: impl AsRef<std::ffi::OsStr>) {
+    // SAFETY: called between steps of a test, while nothing that reads the environment runs; the other threads are
+    // libtest's and zbus's, which do not touch it.
+    unsafe { std::env::set_var(name, value) };
+}

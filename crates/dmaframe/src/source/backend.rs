@@ -71,8 +71,8 @@ pub(super) fn open(wish: &Wish, notes: &mut Vec<String>) -> Result<Box<dyn Backe
             Some(backend) => backend,
             None => {
                 notes.push(
-                    "no camera that works: this is the built-in test picture (plug one in, or name a file, `libcamera` or \
-                     `pipewire`)"
+                    "no camera that works: this is the built-in test picture (plug one in, or name a file, `libcamera`, \
+                     `pipewire` or `portal`)"
                         .into(),
                 );
                 Box::new(Synthetic::open(wish, notes)?)
@@ -87,6 +87,10 @@ pub(super) fn open(wish: &Wish, notes: &mut Vec<String>) -> Result<Box<dyn Backe
         Which::Remote(remote) => super::pipewire::open_remote(remote, wish),
         #[cfg(not(feature = "pipewire"))]
         Which::Pipewire(_) | Which::Remote(_) => Err(not_built("PipeWire", "pipewire")),
+        #[cfg(feature = "portal")]
+        Which::Portal(name) => super::pipewire::open_portal(name.as_deref(), wish),
+        #[cfg(not(feature = "portal"))]
+        Which::Portal(_) => Err(not_built("the portal", "portal")),
         #[cfg(feature = "gstreamer")]
         Which::File(path) => super::media::open(path, wish),
         #[cfg(not(feature = "gstreamer"))]

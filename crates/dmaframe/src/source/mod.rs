@@ -1,4 +1,4 @@
-//! One source of frames, whatever the camera: V4L2, libcamera, PipeWire, a file through GStreamer, or a moving test picture.
+//! One source of frames, whatever the camera: V4L2, libcamera, PipeWire, the portal, a file through GStreamer, or a moving test picture.
 //!
 //! ```
 //! use std::time::Duration;
@@ -6,7 +6,7 @@
 //! use dmaframe::{Size, report::PathReport};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let wish = Wish::new("test".parse()?).size(Size::new(640, 360)); // or "/dev/video0", "libcamera", "pipewire", "a.mkv"
+//! let wish = Wish::new("test".parse()?).size(Size::new(640, 360)); // or "/dev/video0", "libcamera", "portal", "a.mkv"
 //! let mut notes = Vec::new();
 //! let mut source = Source::open(&wish, &mut notes)?;
 //! let path = PathReport::new();

@@ -1,14 +1,17 @@
 //! PipeWire's nodes, and those that a portal shows.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Deadline, Frame, Modifier};
+#[cfg(feature = "portal")]
+use dmaframe_pipewire::portal::{self, Access, Request};
 use dmaframe_pipewire::{CaptureBuilder, CaptureStream, Event as Told, Node, Target, video_sources};
 
 use super::backend::{Backend, Event, Known as AnyKnown};
+use super::wish::Given;
 use super::{Error, Remote, Stats, Wish};
 
 /// How long a daemon may take to list its nodes.
@@ -22,6 +25,9 @@ pub(super) struct Stream {
     which: Asked,
     /// The first picture after the node was there again.
     first: Option<Frame>,
+    /// A screen's stream ends with what granted it.
+    #[cfg(feature = "portal")]
+    _access: Option<Arc<Access>>,
 }
 
 /// The node that was asked for.
@@ -29,13 +35,17 @@ pub(super) struct Stream {
 pub(super) enum Asked {
     Default,
     Name(String),
+    /// A portal's connection, which serves once.
     Remote,
+    /// The name, among the cameras that a portal shows, or any.
+    #[cfg(feature = "portal")]
+    Granted(Arc<Access>, Option<String>),
 }
 
 /// A node that was.
 #[derive(Debug)]
 pub(super) enum Known {
-    /// Of the default daemon: a new stream, when the daemon lists it.
+    /// Of the default daemon, or a portal that was asked here: a new stream, when the daemon lists it.
     Listed(Asked),
     /// Of a portal, whose connection serves once: the stream stays and waits until somebody links it again.
     Waiting(Option<Box<Stream>>),
@@ -52,9 +62,25 @@ pub(super) fn open(name: Option<&str>, wish: &Wish) -> Result<Box<dyn Backend>, 
     Ok(Box::new(Stream::listed(asked, wish)?))
 }
 
+/// Asks the portal, and opens what it gives.
+#[cfg(feature = "portal")]
+pub(super) fn open_portal(name: Option<&str>, wish: &Wish) -> Result<Box<dyn Backend>, Error> {
+    let access = Request::camera(portal::PATIENCE)
+        .and_then(|request| request.answer(wish.patience))
+        .map_err(dmaframe_pipewire::Error::from)?;
+    let asked = Asked::Granted(Arc::new(access), name.map(str::to_owned));
+    Ok(Box::new(Stream::listed(asked, wish)?))
+}
+
 /// Opens what a portal gave.
 pub(super) fn open_remote(remote: &Remote, wish: &Wish) -> Result<Box<dyn Backend>, Error> {
-    let socket = remote.take().ok_or_else(|| Error::NotFound {
+    let socket = match &remote.given {
+        Given::Socket(socket) => socket,
+        #[cfg(feature = "portal")]
+        Given::Access(access) => return open_access(access, remote.node, wish),
+    };
+    let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let socket = socket.ok_or_else(|| Error::NotFound {
         what: "second source on a portal's descriptor: ask the portal for another one".into(),
         known: Vec::new(),
     })?;
@@ -64,6 +90,35 @@ pub(super) fn open_remote(remote: &Remote, wish: &Wish) -> Result<Box<dyn Backen
         None => builder.remote(socket),
     };
     Ok(Box::new(Stream::new(builder.start()?, Asked::Remote)))
+}
+
+#[cfg(feature = "portal")]
+fn open_access(access: &Arc<Access>, node: Option<u32>, wish: &Wish) -> Result<Box<dyn Backend>, Error> {
+    let nodes = access.nodes()?;
+    let name = match node {
+        None => None,
+        Some(id) => match nodes.iter().find(|found| found.id == id) {
+            Some(found) => Some(found.name.clone()),
+            None => return Err(not_shown(&id.to_string(), nodes)),
+        },
+    };
+    if !access.is_screen() {
+        let asked = Asked::Granted(Arc::clone(access), name);
+        return Ok(Box::new(Stream::listed(asked, wish)?));
+    }
+    let id = node.or(nodes.first().map(|node| node.id)).unwrap_or_default();
+    let socket = access.remote().map_err(dmaframe_pipewire::Error::from)?;
+    let mut stream = Stream::new(builder(wish).remote_fd(socket, id).start()?, Asked::Remote);
+    stream._access = Some(Arc::clone(access));
+    Ok(Box::new(stream))
+}
+
+#[cfg(feature = "portal")]
+fn not_shown(what: &str, nodes: Vec<Node>) -> Error {
+    Error::NotFound {
+        what: format!("camera '{what}' that the portal shows"),
+        known: nodes.into_iter().map(|node| node.name).collect(),
+    }
 }
 
 fn builder(wish: &Wish) -> CaptureBuilder {
@@ -81,11 +136,24 @@ impl Stream {
             stream,
             which,
             first: None,
+            #[cfg(feature = "portal")]
+            _access: None,
         }
     }
 
     /// A stream without a node waits for ever: better to say at once that there is none.
     fn listed(asked: Asked, wish: &Wish) -> Result<Self, Error> {
+        #[cfg(feature = "portal")]
+        if let Asked::Granted(access, name) = &asked {
+            let nodes = access.nodes()?;
+            let is = |node: &&Node| name.as_ref().is_none_or(|name| node.name == *name);
+            let Some(found) = nodes.iter().find(is) else {
+                return Err(not_shown(name.as_deref().unwrap_or_default(), nodes));
+            };
+            let socket = access.remote().map_err(dmaframe_pipewire::Error::from)?;
+            let builder = builder(wish).remote(socket).target(Target::Node(found.id));
+            return Ok(Self::new(builder.start()?, asked));
+        }
         let nodes = video_sources(None, PATIENCE)?;
         let is = |node: &&Node| match &asked {
             Asked::Name(name) => node.name == *name || node.serial.as_ref() == Some(name),
@@ -141,7 +209,9 @@ impl Backend for Stream {
         let name = match &self.which {
             Asked::Name(name) => name.as_str(),
             Asked::Default => "the default camera",
-            Asked::Remote => "the portal's camera",
+            Asked::Remote => "what the portal gave",
+            #[cfg(feature = "portal")]
+            Asked::Granted(_, name) => name.as_deref().unwrap_or("the portal's camera"),
         };
         format!("{name} (PipeWire)")
     }

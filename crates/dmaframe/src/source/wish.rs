@@ -4,14 +4,15 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-#[cfg(feature = "pipewire")]
-use std::sync::PoisonError;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 #[cfg(any(feature = "libcamera", feature = "pipewire"))]
 use dmaframe_core::Fourcc;
 use dmaframe_core::negotiate::{FormatSet, Route, Usage};
 use dmaframe_core::{Modifier, Size, format};
+#[cfg(feature = "portal")]
+use dmaframe_pipewire::portal::Access;
 use dmaframe_v4l2::PixelFormat;
 
 use super::Error;
@@ -32,45 +33,74 @@ pub enum Which {
     Libcamera(Option<String>),
     /// A PipeWire node by its `node.name` or `object.serial`; without one, the default camera.
     Pipewire(Option<String>),
-    /// PipeWire as a portal gives access to it.
+    /// The cameras that the desktop's portal gives access to, asked for when the source is opened: one by its `node.name`;
+    /// without one, the first. Opening then waits for the user, [`Wish::patience`] at most. Needs the feature `portal`.
+    Portal(Option<String>),
+    /// PipeWire as a portal gave access to it already.
     Remote(Remote),
     /// A video file, or an address that GStreamer reads (`rtsp://...`).
     File(PathBuf),
 }
 
-/// What `OpenPipeWireRemote` of the Camera and ScreenCast portals gave.
+/// What a portal gave to who asked it himself: an application with a window asks over that, or waits in steps.
 ///
-/// Asking the portal is the application's part: it needs D-Bus and, mostly, a window to be asked over. With the crate
-/// `ashpd`:
+/// ```no_run
+/// # #[cfg(feature = "portal")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use dmaframe::pipewire::portal::{self, Request};
+/// use dmaframe::source::{Remote, Source, Which, Wish};
 ///
-/// ```text
-/// let camera = ashpd::desktop::camera::Camera::new().await?;
-/// camera.request_access().await?;
-/// let fd = camera.open_pipe_wire_remote().await?;
-/// let wish = Wish::new(Which::Remote(Remote::new(fd, None)));
+/// let mut request = Request::screen(portal::PATIENCE)?;
+/// let access = loop {
+///     // Between steps, the application does what it has to; dropping the request takes the dialogue away.
+///     if let Some(access) = request.wait(Duration::from_millis(20))? {
+///         break access;
+///     }
+/// };
+/// let wish = Wish::new(Which::Remote(Remote::granted(access, None)));
+/// let source = Source::open(&wish, &mut Vec::new())?;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "portal"))]
+/// # fn main() {}
 /// ```
 #[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "pipewire"), expect(dead_code, reason = "PipeWire's alone"))]
 pub struct Remote {
-    fd: Arc<Mutex<Option<OwnedFd>>>,
+    #[cfg_attr(not(feature = "pipewire"), expect(dead_code, reason = "PipeWire's alone"))]
+    pub(super) given: Given,
+    #[cfg_attr(not(feature = "pipewire"), expect(dead_code, reason = "PipeWire's alone"))]
     pub(super) node: Option<u32>,
 }
 
+#[derive(Clone, Debug)]
+pub(super) enum Given {
+    #[cfg_attr(not(feature = "pipewire"), expect(dead_code, reason = "PipeWire's alone"))]
+    Socket(Arc<Mutex<Option<OwnedFd>>>),
+    #[cfg(feature = "portal")]
+    Access(Arc<Access>),
+}
+
 impl Remote {
-    /// Takes the portal's descriptor, which serves one source: a second one needs another. `node` is the id that the ScreenCast portal
-    /// names; without one (the Camera portal) the default camera among those that the portal shows.
+    /// Takes the descriptor of `OpenPipeWireRemote`, which serves one source: a second one needs another. `node` is the id that
+    /// the ScreenCast portal names; without one (the Camera portal) the default camera among those that the portal shows.
     #[must_use]
     pub fn new(fd: OwnedFd, node: Option<u32>) -> Self {
         Self {
-            fd: Arc::new(Mutex::new(Some(fd))),
+            given: Given::Socket(Arc::new(Mutex::new(Some(fd)))),
             node,
         }
     }
 
-    /// The connection, once.
-    #[cfg(feature = "pipewire")]
-    pub(super) fn take(&self) -> Option<OwnedFd> {
-        self.fd.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What was granted, for any number of sources, which keep it. `node` is the id of one of its
+    /// [nodes](Access::nodes); without one, the first.
+    #[cfg(feature = "portal")]
+    #[must_use]
+    pub fn granted(access: impl Into<Arc<Access>>, node: Option<u32>) -> Self {
+        Self {
+            given: Given::Access(access.into()),
+            node,
+        }
     }
 }
 
@@ -84,10 +114,11 @@ impl FromStr for Which {
     /// | `/dev/...`, `videoN` | [`Which::V4l2`] |
     /// | `libcamera`, `libcamera:ID` | [`Which::Libcamera`] |
     /// | `pipewire`, `pipewire:NODE` | [`Which::Pipewire`] |
+    /// | `portal`, `portal:NODE` | [`Which::Portal`] |
     /// | `file:PATH`, `scheme://...`, a name with a dot or a slash | [`Which::File`] |
     ///
     /// # Errors
-    /// [`Error::Text`] for anything else. `portal` is refused with what to do: see [`Remote`].
+    /// [`Error::Text`] for anything else.
     fn from_str(text: &str) -> Result<Self, Error> {
         let refused = |reason: &str| Error::Text {
             text: text.to_owned(),
@@ -107,12 +138,7 @@ impl FromStr for Which {
             "test" if rest.is_none() => Self::Synthetic,
             "libcamera" => Self::Libcamera(name("libcamera")?),
             "pipewire" => Self::Pipewire(name("pipewire")?),
-            "portal" => {
-                return Err(refused(
-                    "the portal has to be asked over D-Bus, by the application (source::Remote); outside of a sandbox \
-                     `pipewire` reaches the same cameras",
-                ));
-            }
+            "portal" => Self::Portal(name("portal")?),
             "file" if rest.is_some() => Self::File(name("file")?.unwrap_or_default().into()),
             _ if text.contains("://") => Self::File(text.into()),
             _ if text.starts_with("/dev/") => Self::V4l2(text.into()),
@@ -120,7 +146,7 @@ impl FromStr for Which {
             _ if text.contains(['.', '/']) => Self::File(text.into()),
             _ => {
                 return Err(refused(
-                    "there are test, /dev/videoN, libcamera[:ID], pipewire[:NODE] and a file's name",
+                    "there are test, /dev/videoN, libcamera[:ID], pipewire[:NODE], portal[:NODE] and a file's name",
                 ));
             }
         })
@@ -134,7 +160,7 @@ fn node(text: &str) -> bool {
 }
 
 impl fmt::Display for Which {
-    /// As [`Which::from_str`] reads it; a portal's remote is `portal`, which that does not take.
+    /// As [`Which::from_str`] reads it; a portal's remote is `portal` too, which asks anew.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("any"),
@@ -144,7 +170,8 @@ impl fmt::Display for Which {
             Self::Libcamera(Some(id)) => write!(f, "libcamera:{id}"),
             Self::Pipewire(None) => f.write_str("pipewire"),
             Self::Pipewire(Some(name)) => write!(f, "pipewire:{name}"),
-            Self::Remote(_) => f.write_str("portal"),
+            Self::Portal(None) | Self::Remote(_) => f.write_str("portal"),
+            Self::Portal(Some(name)) => write!(f, "portal:{name}"),
             Self::File(path) if path.to_string_lossy().contains("://") => path.display().fmt(f),
             Self::File(path) => write!(f, "file:{}", path.display()),
         }
@@ -207,6 +234,9 @@ pub struct Wish {
     pub consumer: FormatSet,
     /// Whether there are pictures while the camera is gone: see [`Placeholder`](super::Placeholder).
     pub placeholder: bool,
+    /// How long the user may take to answer a portal's dialogue, during which [`Source::open`](super::Source::open) blocks.
+    /// A minute unless said otherwise.
+    pub patience: Duration,
 }
 
 impl Default for Wish {
@@ -219,6 +249,7 @@ impl Default for Wish {
             memory: Memory::Best,
             consumer: readable(),
             placeholder: false,
+            patience: Duration::from_secs(60),
         }
     }
 }
@@ -275,6 +306,13 @@ impl Wish {
         self
     }
 
+    /// Says how long a portal's dialogue may stand.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// The frame format asked for.
     #[cfg(any(feature = "libcamera", feature = "pipewire"))]
     pub(super) fn fourcc(&self) -> Option<Fourcc> {
@@ -313,6 +351,8 @@ mod tests {
             ("libcamera:\\_SB_.PCI0:1", "libcamera:\\_SB_.PCI0:1"),
             ("pipewire", "pipewire"),
             ("pipewire:v4l2_input.pci-0000", "pipewire:v4l2_input.pci-0000"),
+            ("portal", "portal"),
+            ("portal:v4l2_input.pci-0000", "portal:v4l2_input.pci-0000"),
             ("holiday.mkv", "file:holiday.mkv"),
             ("./videos/a:b", "file:./videos/a:b"),
             ("file:no-dot", "file:no-dot"),
@@ -341,7 +381,7 @@ mod tests {
             ("video", "there are test"),
             ("pipewire:", "no name"),
             ("file:", "no name"),
-            ("portal", "source::Remote"),
+            ("portal:", "no name"),
         ] {
             let error = text.parse::<Which>().unwrap_err();
             assert!(matches!(&error, Error::Text { text: named, .. } if named == text));
