@@ -358,7 +358,13 @@ impl Gpu {
 
     /// Waits until no submission holds anything: for shutting down. `false` at the deadline.
     pub fn settle(&self, deadline: impl Into<Deadline>) -> bool {
-        self.tracker().settle(deadline.into())
+        self.tracker().settle(0, deadline.into())
+    }
+
+    /// Waits until at most `most` submissions hold anything: for a producer that would run ahead of the GPU. `false` at
+    /// the deadline.
+    pub fn settle_to(&self, most: usize, deadline: impl Into<Deadline>) -> bool {
+        self.tracker().settle(most, deadline.into())
     }
 }
 
