@@ -1,74 +1,81 @@
 //! Copying a picture with several threads: one core copies at a quarter of what memory and bus can take.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use arrayvec::ArrayVec;
 use dmaframe_core::{Error, ReadView};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::sys::crew::Crew;
 
 /// More gain little: four cores of a server reach 29 GB/s where one reaches 12, eight 33.
 const MOST: usize = 4;
-/// What one thread copies at a time. Smaller pieces cost more in waking threads than they save.
-const PIECE: usize = 256 * 1024;
+/// What one thread copies at a time, at least: less is not worth asking for.
+const PIECE: usize = 128 * 1024;
+/// Pieces of a picture, at most, so that they are listed without an allocation.
+const PIECES: usize = 64;
 
 /// The picture without padding into `to`, plane after plane, as [`ReadView::copy_tight`] does.
 ///
 /// Allocates nothing once the threads are there. They are made for the first large picture, and sleep between frames.
 pub(crate) fn copy_tight(view: &ReadView<'_>, to: &mut [u8]) -> Result<(), Error> {
     let needed = usize::try_from(view.layout().tight_len()).unwrap_or(usize::MAX);
-    match pool().filter(|_| needed >= 4 * PIECE && to.len() >= needed) {
-        Some(pool) => pool.install(|| copy_planes(view, to)),
+    match crew().filter(|_| needed >= 8 * PIECE && to.len() >= needed) {
+        Some(crew) => copy_with(crew, view, to),
         None => view.copy_tight(to),
     }
 }
 
+/// Rows of a plane, and where they go.
+struct Piece<'a> {
+    plane: usize,
+    first: u32,
+    to: &'a mut [u8],
+}
+
 /// `to` has room.
-fn copy_planes(view: &ReadView<'_>, to: &mut [u8]) -> Result<(), Error> {
+fn copy_with(crew: &Crew, view: &ReadView<'_>, to: &mut [u8]) -> Result<(), Error> {
     let layout = view.layout();
+    let planes = layout.planes().len();
+    // Each plane may have one piece that is not full.
+    let len = (to.len() / (PIECES - planes)).max(PIECE);
+    let mut pieces = ArrayVec::<Mutex<Piece<'_>>, PIECES>::new();
     let mut rest = to;
-    for plane in 0..layout.planes().len() {
+    for plane in 0..planes {
         let row = layout.row_bytes(plane);
         let (mine, others) = rest.split_at_mut(row * layout.rows(plane) as usize);
-        copy_rows(view, plane, 0, mine, row)?;
         rest = others;
+        let rows = len.div_ceil(row.max(1));
+        // A picture's rows are counted in 32 bits.
+        for (first, to) in (0u32..).step_by(rows).zip(mine.chunks_mut((rows * row).max(1))) {
+            pieces.push(Mutex::new(Piece { plane, first, to }));
+        }
+    }
+    let failed = OnceLock::new();
+    crew.work(pieces.len(), &|index| {
+        let mut piece = pieces[index].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = copy_rows(view, &mut piece) {
+            let _ = failed.set(error);
+        }
+    });
+    failed.into_inner().map_or(Ok(()), Err)
+}
+
+fn copy_rows(view: &ReadView<'_>, piece: &mut Piece<'_>) -> Result<(), Error> {
+    let row = view.layout().row_bytes(piece.plane).max(1);
+    for (index, to) in (piece.first..).zip(piece.to.chunks_exact_mut(row)) {
+        view.copy_row(piece.plane, index, to)?;
     }
     Ok(())
 }
 
-/// Halves the rows until they are a piece.
-fn copy_rows(view: &ReadView<'_>, plane: usize, first: u32, to: &mut [u8], len: usize) -> Result<(), Error> {
-    let rows = to.len().checked_div(len).unwrap_or(0);
-    if to.len() <= PIECE || rows < 2 {
-        for (row, to) in (first..).zip(to.chunks_exact_mut(len.max(1))) {
-            view.copy_row(plane, row, to)?;
-        }
-        return Ok(());
-    }
-    let half = rows / 2;
-    let (upper, lower) = to.split_at_mut(half * len);
-    let (a, b) = rayon::join(
-        || copy_rows(view, plane, first, upper, len),
-        // A picture's rows are counted in 32 bits.
-        || copy_rows(view, plane, first + half as u32, lower, len),
-    );
-    a.and(b)
-}
-
-/// One pool for the process, and none where half the cores are one, or no threads can be had.
-fn pool() -> Option<&'static ThreadPool> {
-    static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
-    POOL.get_or_init(|| {
+/// One for the process, and none where half the cores are one, or no threads can be had.
+fn crew() -> Option<&'static Crew> {
+    static CREW: OnceLock<Option<Crew>> = OnceLock::new();
+    CREW.get_or_init(|| {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = (cores / 2).min(MOST);
-        let name = |index| format!("dmaframe-copy-{index}");
-        (threads > 1)
-            .then(|| {
-                ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .thread_name(name)
-                    .build()
-                    .ok()
-            })
-            .flatten()
+        // The caller is one of them.
+        let helpers = (cores / 2).min(MOST).saturating_sub(1);
+        Crew::new(helpers, "dmaframe-copy")
     })
     .as_ref()
 }
@@ -82,7 +89,7 @@ mod tests {
 
     #[test]
     fn several_threads_copy_what_one_copies() {
-        let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let crew = Crew::new(2, "test").unwrap();
         for (fourcc, size) in [
             (Fourcc::NV12, Size::new(1001, 1003)),
             (Fourcc::YUV422, Size::new(1920, 1080)),
@@ -97,7 +104,7 @@ mod tests {
             let mut one = vec![0; usize::try_from(layout.tight_len()).unwrap()];
             let mut several = vec![0xee; one.len() + 9];
             view.copy_tight(&mut one).unwrap();
-            pool.install(|| copy_planes(&view, &mut several)).unwrap();
+            copy_with(&crew, &view, &mut several).unwrap();
             assert!(several[..one.len()] == one[..], "{fourcc} {size}");
             assert_eq!(several[one.len()..], [0xee; 9], "not beyond the picture");
         }

@@ -6,6 +6,7 @@
 
 pub(crate) mod commands;
 pub(crate) mod context;
+pub(crate) mod crew;
 pub(crate) mod host;
 pub(crate) mod image;
 pub(crate) mod loader;
