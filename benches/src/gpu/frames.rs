@@ -29,8 +29,8 @@ fn import(bench: &Bench, picture: &Picture, kind: Kind, route: Route) -> Result<
             next = (next + 1) % SLOTS;
             drop(importer.import(&frames[next]).map_err(|e| e.to_string())?);
             // As a camera's buffers do: a few under way, and the next when one is back.
-            while bench.gpu.outstanding() > super::AHEAD {
-                std::thread::sleep(Duration::from_micros(10));
+            if !bench.gpu.settle_to(bench.ahead, PATIENCE) {
+                return Err("the GPU does not go on".into());
             }
         }
         match bench.gpu.settle(PATIENCE) {
@@ -99,7 +99,7 @@ fn exporting(bench: &Bench, picture: &Picture, off: &[ExportMemory]) -> Result<f
             Ok::<_, String>(())
         };
         for _ in 0..count {
-            finish(&mut flying, super::AHEAD)?;
+            finish(&mut flying, bench.ahead)?;
             let mut target = pool.acquire(PATIENCE).map_err(|e| e.to_string())?;
             target.set_source(&view);
             flying.push_back(target.submit([], &meta).map_err(|e| e.to_string())?);

@@ -26,6 +26,9 @@ pub(crate) struct Options {
     /// Milliseconds a round lasts; there are seven
     #[arg(long, default_value_t = 150)]
     round_ms: u64,
+    /// Frames that may be under way
+    #[arg(long, default_value_t = 4)]
+    ahead: usize,
 }
 
 /// What is moved.
@@ -40,14 +43,13 @@ pub(crate) struct Picture {
 pub(crate) struct Bench {
     pub(crate) gpu: Gpu,
     pub(crate) round: Duration,
+    /// Frames that may be under way.
+    pub(crate) ahead: usize,
     flying: Mutex<VecDeque<wgpu::SubmissionIndex>>,
 }
 
-/// Frames that may be under way.
-const AHEAD: usize = 2;
-
 impl Bench {
-    fn open(round: Duration) -> Result<Self, String> {
+    fn open(round: Duration, ahead: usize) -> Result<Self, String> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: wgpu::Backends::VULKAN,
             ..wgpu::InstanceDescriptor::new_without_display_handle()
@@ -70,6 +72,7 @@ impl Bench {
         Ok(Self {
             gpu,
             round,
+            ahead,
             flying: Mutex::default(),
         })
     }
@@ -93,7 +96,7 @@ impl Bench {
     pub(crate) fn keep_up(&self, index: wgpu::SubmissionIndex) -> Result<(), String> {
         let mut flying = self.flying.lock().map_err(|e| e.to_string())?;
         flying.push_back(index);
-        if flying.len() <= AHEAD {
+        if flying.len() <= self.ahead {
             return Ok(());
         }
         let oldest = wgpu::PollType::Wait {
@@ -118,6 +121,7 @@ struct Row {
 
 const UP: &str = "bare copy, host to GPU";
 const DOWN: &str = "bare copy, GPU to host";
+const PLAIN: &str = "queue.write_texture";
 const ACROSS: &str = "bare copy, GPU to GPU";
 
 const ROWS: &[Row] = &[
@@ -132,12 +136,17 @@ const ROWS: &[Row] = &[
         seconds: plain::bare_down,
     },
     Row {
+        name: "bare copy, host to GPU, a submission each",
+        of: Some(UP),
+        seconds: plain::bare_up_each,
+    },
+    Row {
         name: ACROSS,
         of: None,
         seconds: plain::bare_across,
     },
     Row {
-        name: "queue.write_texture",
+        name: PLAIN,
         of: Some(UP),
         seconds: plain::write_texture,
     },
@@ -176,7 +185,7 @@ const ROWS: &[Row] = &[
 /// Measures and prints.
 pub(crate) fn measure(options: &Options) {
     machine::print();
-    let bench = match Bench::open(Duration::from_millis(options.round_ms)) {
+    let bench = match Bench::open(Duration::from_millis(options.round_ms), options.ahead) {
         Ok(bench) => bench,
         Err(why) => return println!("no GPU: {why}"),
     };
@@ -210,25 +219,31 @@ fn table(bench: &Bench, picture: &Picture, only: &str) {
         "ms a frame".into(),
         "GB/s".into(),
         "of the bare copy".into(),
+        "times write_texture".into(),
     ]);
-    let mut rates: Vec<(&str, f64)> = Vec::new();
+    let wanted = |row: &&Row| row.of.is_none() || row.name == PLAIN || row.name.contains(only);
+    let rows = ROWS.iter().filter(wanted);
+    let measured: Vec<_> = rows.map(|row| (row, (row.seconds)(bench, picture))).collect();
+    let seconds = |name: &str| {
+        let found = measured.iter().find(|(row, _)| row.name == name);
+        found.and_then(|(_, seconds)| seconds.as_ref().ok()).copied()
+    };
     let mut notes = Vec::new();
-    for row in ROWS
-        .iter()
-        .filter(|row| row.of.is_none() || row.name.contains(only))
-    {
+    for (row, result) in &measured {
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         let mut cells = vec![Cell::new(row.name)];
-        match (row.seconds)(bench, picture) {
-            Ok(seconds) => {
-                let rate = picture.bytes as f64 / seconds / 1e9;
-                rates.push((row.name, rate));
-                cells.push(right(format!("{:.3}", seconds * 1e3)));
-                cells.push(right(format!("{rate:.1}")));
-                let whole = row.of.and_then(|of| rates.iter().find(|(name, _)| *name == of));
-                cells.push(right(whole.map_or(String::new(), |(_, whole)| {
-                    format!("{:.0} %", rate / whole * 100.0)
-                })));
+        match result {
+            Ok(took) => {
+                cells.push(right(format!("{:.3}", took * 1e3)));
+                cells.push(right(format!("{:.1}", picture.bytes as f64 / took / 1e9)));
+                let share = row.of.and_then(seconds).map(|whole| whole / took * 100.0);
+                cells.push(right(
+                    share.map_or(String::new(), |share| format!("{share:.0} %")),
+                ));
+                // In the bare copy's row: what the bus allows.
+                let up = row.name == UP || row.of == Some(UP);
+                let times = seconds(PLAIN).filter(|_| up).map(|plain| plain / took);
+                cells.push(right(times.map_or(String::new(), |times| format!("{times:.1}"))));
             }
             Err(why) => {
                 notes.push(why);

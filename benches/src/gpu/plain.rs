@@ -6,7 +6,7 @@ use dmaframe_wgpu::v30::wgpu;
 use super::clock;
 use super::{Bench, Picture};
 
-/// Copies in one submission, so that submitting costs nothing.
+/// Pairs of buffers; as many copies in one submission, where submitting is to cost nothing.
 const IN_TURN: usize = 16;
 
 fn buffer(bench: &Bench, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
@@ -24,6 +24,7 @@ fn copy(
     picture: &Picture,
     from: wgpu::BufferUsages,
     to: wgpu::BufferUsages,
+    a_submission: usize,
 ) -> Result<f64, String> {
     let pairs: Vec<_> = (0..IN_TURN)
         .map(|_| {
@@ -34,11 +35,13 @@ fn copy(
         .collect();
     let all = clock::seconds(bench.round, |count| {
         for _ in 0..count {
-            let mut encoder = bench.device().create_command_encoder(&Default::default());
-            for (from, to) in &pairs {
-                encoder.copy_buffer_to_buffer(from, 0, to, 0, picture.bytes);
+            for pairs in pairs.chunks(a_submission) {
+                let mut encoder = bench.device().create_command_encoder(&Default::default());
+                for (from, to) in pairs {
+                    encoder.copy_buffer_to_buffer(from, 0, to, 0, picture.bytes);
+                }
+                bench.keep_up(bench.queue().submit([encoder.finish()]))?;
             }
-            bench.keep_up(bench.queue().submit([encoder.finish()]))?;
         }
         bench.wait()
     })?;
@@ -52,6 +55,18 @@ pub(crate) fn bare_up(bench: &Bench, picture: &Picture) -> Result<f64, String> {
         picture,
         wgpu::BufferUsages::MAP_READ,
         wgpu::BufferUsages::STORAGE,
+        IN_TURN,
+    )
+}
+
+/// The same as frames come, each when it is there: what is between two submissions is the driver's, and wgpu's.
+pub(crate) fn bare_up_each(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    copy(
+        bench,
+        picture,
+        wgpu::BufferUsages::MAP_READ,
+        wgpu::BufferUsages::STORAGE,
+        1,
     )
 }
 
@@ -62,6 +77,7 @@ pub(crate) fn bare_down(bench: &Bench, picture: &Picture) -> Result<f64, String>
         picture,
         wgpu::BufferUsages::STORAGE,
         wgpu::BufferUsages::MAP_READ,
+        IN_TURN,
     )
 }
 
@@ -72,6 +88,7 @@ pub(crate) fn bare_across(bench: &Bench, picture: &Picture) -> Result<f64, Strin
         picture,
         wgpu::BufferUsages::STORAGE,
         wgpu::BufferUsages::STORAGE,
+        IN_TURN,
     )
 }
 
