@@ -37,8 +37,22 @@ impl Ci {
         ])?;
         for (gone, _) in &here {
             let rest: Vec<_> = here.iter().filter(|(_, on)| !on.contains(gone)).collect();
+            let features = ["--no-default-features", "--features", &names(&rest)];
             if matches!(verdict, Verdict::Ok) {
-                verdict = lints(&["--no-default-features", "--features", &names(&rest)])?;
+                verdict = lints(&features)?;
+            }
+            if matches!(verdict, Verdict::Ok) && self.args.feature_tests {
+                let mut test = self.command(&"cargo".into());
+                test.args([
+                    "test",
+                    "--quiet",
+                    "--package",
+                    FACADE,
+                    "--lib",
+                    "--bins",
+                    "--tests",
+                ]);
+                verdict = status(test.args(features))?;
             }
         }
         // What only the lab's root folder links: alone, and with all others.

@@ -55,6 +55,9 @@ pub(crate) struct CiArgs {
     /// Features taken together in the step `features`: 2 tries every pair, which takes minutes
     #[arg(long, default_value_t = 1)]
     feature_depth: u32,
+    /// The step `features` also runs the facade's tests without each feature, on this machine, which takes minutes
+    #[arg(long)]
+    feature_tests: bool,
     /// Stop at the first step that fails
     #[arg(long)]
     fail_fast: bool,
