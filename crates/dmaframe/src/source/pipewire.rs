@@ -1,6 +1,7 @@
 //! PipeWire's nodes, and those that a portal shows.
 
-use std::sync::{Arc, PoisonError};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dmaframe_core::negotiate::FormatSet;
@@ -74,18 +75,25 @@ pub(super) fn open_portal(name: Option<&str>, wish: &Wish) -> Result<Box<dyn Bac
 
 /// Opens what a portal gave.
 pub(super) fn open_remote(remote: &Remote, wish: &Wish) -> Result<Box<dyn Backend>, Error> {
-    let socket = match &remote.given {
-        Given::Socket(socket) => socket,
+    match &remote.given {
+        Given::Socket(socket) => open_socket(socket, remote.node, wish),
         #[cfg(feature = "portal")]
-        Given::Access(access) => return open_access(access, remote.node, wish),
-    };
+        Given::Access(access) => open_access(access, remote.node, wish),
+    }
+}
+
+fn open_socket(
+    socket: &Mutex<Option<OwnedFd>>,
+    node: Option<u32>,
+    wish: &Wish,
+) -> Result<Box<dyn Backend>, Error> {
     let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
     let socket = socket.ok_or_else(|| Error::NotFound {
         what: "second source on a portal's descriptor: ask the portal for another one".into(),
         known: Vec::new(),
     })?;
     let builder = builder(wish);
-    let builder = match remote.node {
+    let builder = match node {
         Some(node) => builder.remote_fd(socket, node),
         None => builder.remote(socket),
     };
