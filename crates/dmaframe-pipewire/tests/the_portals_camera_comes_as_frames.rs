@@ -369,13 +369,20 @@ fn impostor(address: &str) -> zbus::connection::Builder<'_> {
     zbus::connection::Builder::address(address).name("org.freedesktop.portal.Desktop")
 }
 
-/// A portal that has a camera and gives it to nobody.
-struct Broken;
+/// A portal that has a camera and gives it to nobody: at once, or by never answering.
+struct Broken {
+    at_once: bool,
+}
+
+const REQUEST: &str = "/org/freedesktop/portal/desktop/request/a/b";
 
 #[zbus::interface(name = "org.freedesktop.portal.Camera")]
 impl Broken {
     fn access_camera(&self, _options: Options<'_>) -> zbus::fdo::Result<ObjectPath<'static>> {
-        Err(zbus::fdo::Error::Failed("not today".into()))
+        match self.at_once {
+            true => Err(zbus::fdo::Error::Failed("not today".into())),
+            false => Ok(ObjectPath::try_from(REQUEST).unwrap()),
+        }
     }
 
     #[zbus(property)]
@@ -417,7 +424,7 @@ fn without_a_portal_the_error_says_what_to_do() {
     remedied(error, "restart xdg-desktop-portal");
     zbus::block_on(silent.close()).unwrap();
 
-    let broken = impostor(&address).serve_at("/org/freedesktop/portal/desktop", Broken);
+    let broken = impostor(&address).serve_at("/org/freedesktop/portal/desktop", Broken { at_once: true });
     let broken = zbus::block_on(broken.build()).unwrap();
     let error = camera(PATIENCE);
     assert!(
@@ -427,6 +434,20 @@ fn without_a_portal_the_error_says_what_to_do() {
     let error = Request::screen(PATIENCE).unwrap_err();
     assert!(matches!(error, PortalError::NoInterface { .. }), "{error}");
     remedied(error, "org.freedesktop.impl.portal.ScreenCast");
-    drop(broken);
+    zbus::block_on(broken.close()).unwrap();
+
+    // An answer counts from the portal, and from nobody else on the bus.
+    let portal = impostor(&address).serve_at("/org/freedesktop/portal/desktop", Broken { at_once: false });
+    let portal = zbus::block_on(portal.build()).unwrap();
+    let stranger = zbus::block_on(zbus::connection::Builder::address(address.as_str()).build()).unwrap();
+    let mut request = Request::camera(PATIENCE).unwrap();
+    for (who, heard) in [(&stranger, false), (&portal, true)] {
+        let yes = (0_u32, Results::new());
+        let interface = "org.freedesktop.portal.Request";
+        let said = who.emit_signal(None::<&str>, REQUEST, interface, "Response", &yes);
+        zbus::block_on(said).unwrap();
+        let answer = request.wait(Duration::from_millis(500)).unwrap();
+        assert_eq!(answer.is_some(), heard, "{answer:?}");
+    }
     end(&mut child);
 }

@@ -1,5 +1,6 @@
 //! The portal's side of D-Bus: calls with an end, and requests, whose answers come as signals.
 
+use std::fmt;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
@@ -23,11 +24,18 @@ const REQUEST: &str = "org.freedesktop.portal.Request";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// A connection of our own to the session bus: when its last clone is gone, the portal ends what was asked over it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Bus {
     connection: Connection,
     tokens: Arc<AtomicU32>,
     patience: Duration,
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.connection.unique_name().map(|name| name.as_str());
+        f.debug_tuple("Bus").field(&name.unwrap_or("no name")).finish()
+    }
 }
 
 /// Wakes a thread that is parked.
@@ -167,13 +175,18 @@ where
 }
 
 /// A request without its answer.
-#[derive(Debug)]
 pub(super) struct Pending {
     signals: MessageStream,
     handle: OwnedObjectPath,
     portal: Option<OwnedUniqueName>,
     method: &'static str,
     answered: bool,
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.method, self.handle)
+    }
 }
 
 impl Pending {
