@@ -13,7 +13,18 @@ struct Patch {
     to: &'static str,
     /// A file with this in it needs no change.
     unless: Option<&'static str>,
+    /// Made only where this file has this in it; older kernels have not all that is changed here.
+    only: Option<(&'static str, &'static str)>,
 }
+
+/// Since 6.18, the timing of vimc's sensors is in controls, as real ones' is.
+const VIMC_TIMING: Option<(&str, &str)> =
+    Some(("drivers/media/test-drivers/vimc/vimc-sensor.c", "V4L2_CID_VBLANK"));
+/// Since then, time travel has a clock of its own for the scheduler.
+const TIME_TRAVEL_CLOCK: Option<(&str, &str)> = Some(("arch/um/kernel/time.c", "tt_extra_sched_jiffies"));
+const RAW: &str = "a camera with raw pictures beside processed ones: libcamera's simple pipeline, which takes media devices by their name, \
+                   with its software ISP behind vimc's sensor";
+const CLOCK: &str = "CPU time in nanoseconds: the scheduler's clock has ticks of 10 ms otherwise";
 
 const PATCHES: &[Patch] = &[
     Patch {
@@ -22,6 +33,7 @@ const PATCHES: &[Patch] = &[
         from: "= DRIVER_GEM | DRIVER_RENDER,",
         to: "= DRIVER_GEM | DRIVER_RENDER | DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,",
         unless: None,
+        only: None,
     },
     Patch {
         file: "drivers/media/test-drivers/vivid/vivid-ctrls.c",
@@ -29,6 +41,7 @@ const PATCHES: &[Patch] = &[
         from: "static const struct v4l2_ctrl_config vivid_ctrl_s32_array",
         to: "static const struct v4l2_ctrl_config __maybe_unused vivid_ctrl_s32_array",
         unless: None,
+        only: None,
     },
     Patch {
         file: "drivers/media/test-drivers/vivid/vivid-ctrls.c",
@@ -36,6 +49,7 @@ const PATCHES: &[Patch] = &[
         from: "v4l2_ctrl_new_custom(hdl_user_gen, &vivid_ctrl_s32_array, NULL);",
         to: "",
         unless: None,
+        only: None,
     },
     Patch {
         file: "arch/x86/um/vdso/um_vdso.c",
@@ -56,6 +70,7 @@ long __vdso_getcpu(unsigned int *cpu, unsigned int *node, void *unused)
 	return ret;
 }"#,
         unless: Some("__vdso_getcpu"),
+        only: None,
     },
     Patch {
         file: "arch/x86/um/vdso/vdso.lds.S",
@@ -63,6 +78,167 @@ long __vdso_getcpu(unsigned int *cpu, unsigned int *node, void *unused)
         from: "\t\t__vdso_time;\n",
         to: "\t\t__vdso_time;\n\t\t__vdso_getcpu;\n",
         unless: Some("__vdso_getcpu"),
+        only: None,
+    },
+    Patch {
+        file: "drivers/media/test-drivers/vimc/vimc-common.h",
+        why: RAW,
+        from: "extern unsigned int vimc_allocator;\n",
+        to: r#"extern unsigned int vimc_allocator;
+extern char vimc_driver_name[32];
+
+/* Whether sensors are as real ones: Bayer alone, in a few sizes, with nothing behind them but their captures. */
+static inline bool vimc_raw_sensors(void)
+{
+	return vimc_driver_name[0];
+}
+"#,
+        unless: None,
+        only: VIMC_TIMING,
+    },
+    Patch {
+        file: "drivers/media/test-drivers/vimc/vimc-core.c",
+        why: RAW,
+        from: "#define VIMC_MDEV_MODEL_NAME \"VIMC MDEV\"\n",
+        to: r#"char vimc_driver_name[32];
+module_param_string(driver_name, vimc_driver_name, sizeof(vimc_driver_name), 0644);
+MODULE_PARM_DESC(driver_name, " name that the media device reports instead of vimc, with raw sensors; read when bound");
+
+#define VIMC_MDEV_MODEL_NAME "VIMC MDEV"
+"#,
+        unless: None,
+        only: VIMC_TIMING,
+    },
+    Patch {
+        file: "drivers/media/test-drivers/vimc/vimc-core.c",
+        why: RAW,
+        from: "\t\tret = media_create_pad_link(ved_src->ent, link->src_pad,\n",
+        to: r#"		/* A pipeline that starts checks the formats of all its links, so there is none to what is not used. */
+		if (vimc_raw_sensors() &&
+		    link->sink_ent != RAW_CAPTURE_0 && link->sink_ent != RAW_CAPTURE_1)
+			continue;
+
+		ret = media_create_pad_link(ved_src->ent, link->src_pad,
+"#,
+        unless: None,
+        only: VIMC_TIMING,
+    },
+    Patch {
+        file: "drivers/media/test-drivers/vimc/vimc-core.c",
+        why: RAW,
+        from: "\tvimc->mdev.dev = &pdev->dev;\n",
+        to: r#"	vimc->mdev.dev = &pdev->dev;
+	vimc_driver_name[strcspn(vimc_driver_name, "\n")] = 0;
+	strscpy(vimc->mdev.driver_name, vimc_driver_name,
+		sizeof(vimc->mdev.driver_name));
+"#,
+        unless: None,
+        only: VIMC_TIMING,
+    },
+    Patch {
+        file: "drivers/media/test-drivers/vimc/vimc-sensor.c",
+        why: RAW,
+        from: "\tu32 mbus_code = vimc_mbus_code_by_index(code->index);\n",
+        to: r#"	static const u32 raw_codes[] = {
+		MEDIA_BUS_FMT_SRGGB10_1X10,
+		MEDIA_BUS_FMT_SRGGB8_1X8,
+	};
+	u32 mbus_code = vimc_mbus_code_by_index(code->index);
+
+	if (vimc_raw_sensors())
+		mbus_code = code->index < ARRAY_SIZE(raw_codes) ? raw_codes[code->index] : 0;
+"#,
+        unless: None,
+        only: VIMC_TIMING,
+    },
+    Patch {
+        file: "drivers/media/test-drivers/vimc/vimc-sensor.c",
+        why: RAW,
+        from: "\tconst struct vimc_pix_map *vpix;\n\n\tif (fse->index)\n\t\treturn -EINVAL;\n",
+        to: r#"	static const u32 raw_sizes[][2] = { { 1280, 960 }, { 640, 480 }, { 320, 240 } };
+	const struct vimc_pix_map *vpix;
+
+	if (vimc_raw_sensors()) {
+		if (fse->index >= ARRAY_SIZE(raw_sizes) || !vimc_pix_map_by_code(fse->code))
+			return -EINVAL;
+		fse->min_width = fse->max_width = raw_sizes[fse->index][0];
+		fse->min_height = fse->max_height = raw_sizes[fse->index][1];
+		return 0;
+	}
+
+	if (fse->index)
+		return -EINVAL;
+"#,
+        unless: None,
+        only: VIMC_TIMING,
+    },
+    Patch {
+        file: "drivers/media/test-drivers/vimc/vimc-sensor.c",
+        why: RAW,
+        from: "\tvimc_colorimetry_clamp(fmt);\n",
+        to: r#"	vimc_colorimetry_clamp(fmt);
+	/* The default has no colours: all bars would be black. */
+	if (vimc_raw_sensors() && fmt->colorspace == V4L2_COLORSPACE_DEFAULT)
+		fmt->colorspace = fmt_default.colorspace;
+"#,
+        unless: None,
+        only: VIMC_TIMING,
+    },
+    Patch {
+        file: "drivers/media/test-drivers/vimc/vimc-sensor.c",
+        why: RAW,
+        from: "\tcase V4L2_CID_PIXEL_RATE:\n",
+        to: "\tcase V4L2_CID_EXPOSURE:\n\tcase V4L2_CID_ANALOGUE_GAIN:\n\t\t/* They are kept, and change nothing. */\n\tcase V4L2_CID_PIXEL_RATE:\n",
+        unless: None,
+        only: VIMC_TIMING,
+    },
+    Patch {
+        file: "drivers/media/test-drivers/vimc/vimc-sensor.c",
+        why: RAW,
+        from: "\tvsensor->sd.ctrl_handler = &vsensor->hdl;\n",
+        to: r#"	if (vimc_raw_sensors()) {
+		v4l2_ctrl_new_std(&vsensor->hdl, &vimc_sensor_ctrl_ops,
+				  V4L2_CID_EXPOSURE, 1, VIMC_VBLANK_MAX, 1, 1000);
+		v4l2_ctrl_new_std(&vsensor->hdl, &vimc_sensor_ctrl_ops,
+				  V4L2_CID_ANALOGUE_GAIN, 1, 16, 1, 1);
+	}
+
+	vsensor->sd.ctrl_handler = &vsensor->hdl;
+"#,
+        unless: None,
+        only: VIMC_TIMING,
+    },
+    Patch {
+        file: "arch/um/kernel/time.c",
+        why: CLOCK,
+        from: "notrace unsigned long long sched_clock(void)\n{\n\treturn (unsigned long long)(jiffies",
+        to: "static notrace unsigned long long time_travel_sched_clock(void)\n{\n\treturn (unsigned long long)(jiffies",
+        unless: Some("os_nsecs() - "),
+        only: TIME_TRAVEL_CLOCK,
+    },
+    Patch {
+        file: "arch/um/kernel/time.c",
+        why: CLOCK,
+        from: "void timer_handler(int sig, struct siginfo *unused_si, struct uml_pt_regs *regs",
+        to: r#"#include <linux/sched/clock.h>
+
+notrace unsigned long long sched_clock(void)
+{
+	/* Set by the first call, which is early, on the only CPU. */
+	static unsigned long long start;
+
+#ifdef CONFIG_UML_TIME_TRAVEL_SUPPORT
+	if (time_travel_mode != TT_MODE_OFF)
+		return time_travel_sched_clock();
+#endif
+	if (unlikely(!start))
+		start = os_nsecs();
+	return os_nsecs() - start;
+}
+
+void timer_handler(int sig, struct siginfo *unused_si, struct uml_pt_regs *regs"#,
+        unless: Some("os_nsecs() - "),
+        only: TIME_TRAVEL_CLOCK,
     },
 ];
 
@@ -74,6 +250,10 @@ pub(crate) fn texts() -> impl Iterator<Item = &'static str> {
 /// Makes all changes below `source`.
 pub(crate) fn apply(source: &Path) -> Result<()> {
     for patch in PATCHES {
+        if !patch.is_for(source) {
+            eprintln!("  not changed, older than what is changed there: {}", patch.file);
+            continue;
+        }
         let path = source.join(patch.file);
         let text = fs::read_to_string(&path).with_context(|| format!("this kernel has no {}", patch.file))?;
         fs::write(&path, patch.apply(&text)?)?;
@@ -82,6 +262,13 @@ pub(crate) fn apply(source: &Path) -> Result<()> {
 }
 
 impl Patch {
+    /// Whether the kernel below `source` has what this changes.
+    fn is_for(&self, source: &Path) -> bool {
+        self.only.is_none_or(|(file, mark)| {
+            fs::read_to_string(source.join(file)).is_ok_and(|text| text.contains(mark))
+        })
+    }
+
     fn apply(&self, text: &str) -> Result<String> {
         if self.unless.is_some_and(|mark| text.contains(mark)) {
             return Ok(text.to_owned());
@@ -116,5 +303,21 @@ mod tests {
             error.contains("DRIVER_GEM") && error.contains("0 times"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn older_kernels_are_left_without_what_they_have_no_place_for() {
+        let source = std::env::temp_dir().join(format!("dmaframe-patch-{}", std::process::id()));
+        let old = |patch: &&Patch| !patch.is_for(&source);
+        let (file, mark) = VIMC_TIMING.unwrap();
+        let path = source.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "an older vimc").unwrap();
+        let left: Vec<_> = PATCHES.iter().filter(old).collect();
+        assert!(!left.is_empty() && left.iter().all(|patch| patch.only.is_some()));
+        fs::write(&path, format!("case {mark}:")).unwrap();
+        let vimc = |patch: &&Patch| patch.only == VIMC_TIMING;
+        assert!(PATCHES.iter().filter(vimc).all(|patch| patch.is_for(&source)));
+        fs::remove_dir_all(&source).unwrap();
     }
 }
