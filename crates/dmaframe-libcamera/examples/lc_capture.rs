@@ -1,11 +1,15 @@
 //! Captures from a camera and says what each frame cost:
 //! `lc_capture [ID] [FRAMES] [WIDTHxHEIGHT] [raw]`.
+//!
+//! The lab's camera with raw pictures beside a viewfinder (`cargo xtask test -p dmaframe-libcamera` builds this program):
+//! `cargo xtask lab run --udev --kernel-arg vimc.driver_name=intel-ipu6 -- env LIBCAMERA_SOFTISP_MODE=cpu
+//! target/inside/debug/examples/lc_capture "Sensor A" 1000 640x480 raw`.
 
 use std::time::{Duration, Instant};
 
 use dmaframe_core::Size;
 use dmaframe_core::report::PathReport;
-use dmaframe_libcamera::{CameraMetadata, Cameras, Capture, Role, StreamRequest};
+use dmaframe_libcamera::{CameraMetadata, Cameras, Capture, Captured, Role, StreamRequest};
 
 /// Longer than any camera takes, even on a machine with other work.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,11 +50,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let mut capture = configured.start()?;
 
-    let report = PathReport::new();
-    capture.hop(0).into_iter().for_each(|hop| report.add(hop.clone()));
-    let consumer = report.hop("another thread");
-    let (send, receive) = std::sync::mpsc::sync_channel::<dmaframe_core::Frame>(0);
-    let thread = std::thread::spawn(move || receive.into_iter().for_each(|_| consumer.zero_copy()));
+    // A path for each stream; another thread drops all frames.
+    let streams = capture.formats().len();
+    let reports: Vec<_> = (0..streams).map(|_| PathReport::new()).collect();
+    for (index, report) in reports.iter().enumerate() {
+        capture
+            .hop(index)
+            .into_iter()
+            .for_each(|hop| report.add(hop.clone()));
+    }
+    let consumers: Vec<_> = reports
+        .iter()
+        .map(|report| report.hop("another thread"))
+        .collect();
+    let (send, receive) = std::sync::mpsc::sync_channel::<(usize, dmaframe_core::Frame)>(0);
+    let thread = std::thread::spawn(move || {
+        receive
+            .into_iter()
+            .for_each(|(index, _)| consumers[index].zero_copy())
+    });
     let start = Instant::now();
     let mut longest = Duration::ZERO;
     for number in 0..count {
@@ -63,26 +81,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .into());
         };
         longest = longest.max(asked.elapsed());
-        let Some(frame) = completed.into_frame() else {
-            continue;
-        };
-        if number == 0 {
-            println!("{frame:?}");
-            println!("{:?}", frame.meta());
-            println!("{:?}", frame.meta().extensions.get::<CameraMetadata>());
+        for (index, picture) in completed.into_pictures().into_iter().enumerate() {
+            let Some(frame) = picture.and_then(Captured::into_frame) else {
+                continue;
+            };
+            if number == 0 {
+                println!("{frame:?}");
+                println!("{:?}", frame.meta());
+                println!("{:?}", frame.meta().extensions.get::<CameraMetadata>());
+            }
+            send.send((index, frame))?;
         }
-        send.send(frame)?;
     }
     let seconds = start.elapsed().as_secs_f64();
     drop(send);
     thread.join().map_err(|_| "the consumer panicked")?;
     println!(
-        "{count} frames in {seconds:.2} s, {:.1} a second",
+        "{count} frames of each of {streams} streams in {seconds:.2} s, {:.1} a second, the longest wait {longest:?}",
         count as f64 / seconds
     );
-    for index in 0..capture.formats().len() {
+    for (index, report) in reports.iter().enumerate() {
         println!("{:?}", capture.stats(index));
+        println!("{report}");
     }
-    println!("{report}");
     Ok(())
 }

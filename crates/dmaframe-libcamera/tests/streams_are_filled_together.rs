@@ -1,6 +1,6 @@
 //! Several streams of one camera: a picture of each in every request, and each with its own buffers.
 //!
-//! Neither of the lab's cameras has a raw stream, so the second one here is for stills: all that differs is the role.
+//! The second one here is for stills; `raw_and_processed_together.rs` has the one camera that gives raw pictures.
 
 mod common;
 
