@@ -157,17 +157,12 @@ impl Way {
     }
 }
 
-/// CPU seconds of a process so far, all its threads.
+/// CPU seconds of a process so far, all its threads, by its own clock: what /proc says is in hundredths.
 fn cpu_of(pid: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let fields: Vec<f64> = fields
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    // utime and stime, in hundredths of a second (USER_HZ).
-    Some((fields.get(10)? + fields.get(11)?) / 100.0)
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
+    let clock = nix::time::clock_getcpuclockid(pid).ok()?;
+    let now = Duration::from(nix::time::clock_gettime(clock).ok()?);
+    Some(now.as_secs_f64())
 }
 
 fn linear() -> FormatSet {

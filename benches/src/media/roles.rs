@@ -104,25 +104,6 @@ struct Camera {
     frames: u32,
 }
 
-/// Waits up to 10 ms, each time another part of them. Kernels that count CPU time by looking who runs at each tick (the
-/// lab's) would not see what a test camera's pictures cost, because those come with the tick.
-fn dephase() {
-    use std::hash::{BuildHasher, RandomState};
-    let part = RandomState::new().hash_one(0) % 10_000;
-    std::thread::sleep(Duration::from_micros(part));
-}
-
-/// [`dephase`] for each picture of an element that is named `camera`.
-fn dephased(pipeline: &gst::Bin) -> Outcome {
-    let camera = pipeline.by_name("camera").ok_or("no camera")?;
-    let pad = camera.static_pad("src").ok_or("no pad")?;
-    pad.add_probe(gst::PadProbeType::BUFFER, |_, _| {
-        dephase();
-        gst::PadProbeReturn::Ok
-    });
-    Ok(())
-}
-
 /// What frames cost after the warm-up.
 #[derive(Default)]
 struct Meter {
@@ -160,7 +141,7 @@ impl Camera {
     fn source(&self, mode: &str) -> String {
         let (device, size) = (&self.device, self.size);
         format!(
-            "v4l2src name=camera device={device} io-mode={mode} ! video/x-raw,format=NV12,width={},height={}",
+            "v4l2src device={device} io-mode={mode} ! video/x-raw,format=NV12,width={},height={}",
             size.width, size.height
         )
     }
@@ -173,7 +154,6 @@ impl Camera {
         for _ in 0..WARM_UP + self.frames {
             let frame = capture.next(WAIT)?.and_then(dmaframe_v4l2::Captured::into_frame);
             let frame = frame.ok_or("no frame")?;
-            dephase();
             drop(frame);
             meter.frame();
         }
@@ -185,7 +165,6 @@ impl Camera {
         let mut sink = FrameSink::builder().queue(4, Backpressure::Block).build()?;
         let capture = gst::Pipeline::new();
         let source = gst::parse::bin_from_description(&(self.source("dmabuf") + " ! identity"), true)?;
-        dephased(&source)?;
         capture.add_many([source.upcast_ref(), sink.element()])?;
         source.link(sink.element())?;
         let out = record.then(|| FrameSrc::builder().live(false).timing(Timing::FromFirst).build());
@@ -227,7 +206,6 @@ impl Camera {
             "{} ! {rest} ! fakesink name=end sync=false",
             self.source("dmabuf")
         ))?;
-        dephased(pipeline.upcast_ref())?;
         let end: gst::Element = named(&pipeline, "end")?;
         let pad = end.static_pad("sink").ok_or("no pad")?;
         let (tell, told) = std::sync::mpsc::channel();
@@ -254,7 +232,6 @@ impl Camera {
         let source = self.source("mmap");
         let line = format!("{source} ! {convert} appsink name=in sync=false max-buffers=4");
         let capture = pipeline(&line)?;
-        dephased(capture.upcast_ref())?;
         let sink: gst_app::AppSink = named(&capture, "in")?;
         let out = record.map(|convert| {
             let line = format!("appsrc name=out format=time max-buffers=3 ! {convert} fakesink sync=false");
