@@ -36,10 +36,11 @@ pub(crate) fn run(args: &args::Args, how: &args::Preview) -> Result<()> {
         Ok(job)
     })?;
     println!(
-        "shown {}, replaced before shown {}, refreshes missed by us {} ({:.1?} of work a picture, {:.1?} for the slowest)",
+        "shown {}, replaced before shown {}, refreshes missed by us {}, for want of a CPU {} ({:.1?} of work a picture, {:.1?} for the slowest)",
         counts.shown,
         counts.replaced,
         counts.timing.missed,
+        counts.timing.starved,
         counts.timing.worked / u32::try_from(counts.timing.presented.max(1)).unwrap_or(u32::MAX),
         counts.timing.slowest,
     );

@@ -262,12 +262,12 @@ impl App {
 
     /// Once for each picture, when the screen is ready for it.
     fn draw(&mut self, events: &ActiveEventLoop, screen: &mut Screen) -> Result<()> {
-        let rate = screen
-            .window
-            .current_monitor()
-            .and_then(|monitor| monitor.refresh_rate_millihertz());
-        let refresh = 1000.0 / f64::from(rate.unwrap_or(60_000).max(1));
-        screen.presenter.set_refresh(Duration::from_secs_f64(refresh));
+        // A window that is on no screen yet misses none of its refreshes.
+        let refresh = screen.window.current_monitor().map_or(Duration::MAX, |monitor| {
+            let rate = monitor.refresh_rate_millihertz().unwrap_or(60_000);
+            Duration::from_secs_f64(1000.0 / f64::from(rate.max(1)))
+        });
+        screen.presenter.set_refresh(refresh);
         let Some(turn) = screen.presenter.turn()? else {
             return Ok(());
         };

@@ -313,6 +313,7 @@ fn three_outputs_go_on_while_the_camera_is_pulled_out_and_plugged_in_again() {
         return;
     };
     let file = scratch("soak.mkv");
+    // Vulkan's validation layer remembers something of every frame for ever (the README of `dmaframe-wgpu` says what).
     let mut command = program(&daemon, env!("CARGO_BIN_EXE_camera"));
     sway.environment(&mut command);
     command
@@ -333,7 +334,8 @@ fn three_outputs_go_on_while_the_camera_is_pulled_out_and_plugged_in_again() {
             "--size",
             "320x180",
         ])
-        .args(["--fps", "15", "--seconds", &seconds.to_string()]);
+        .args(["--fps", "15", "--seconds", &seconds.to_string()])
+        .envs([("WGPU_VALIDATION", "0"), ("WGPU_DEBUG", "0")]);
     let output = scratch("soak.txt");
     let log = std::fs::File::create(&output).unwrap();
     let mut app = command
@@ -397,8 +399,10 @@ fn three_outputs_go_on_while_the_camera_is_pulled_out_and_plugged_in_again() {
         let after = held(process);
         println!("descriptors and anonymous KiB: {before:?}, then {after:?}");
         assert!(after.0 <= before.0 + 3, "descriptors: {before:?}, then {after:?}");
+        // Whatever its length: in ten minutes half a KiB for each frame would be more. The recording's own index is 24 bytes
+        // for each of its key frames, four a minute.
         assert!(
-            after.1 <= before.1 + 16 * 1024,
+            after.1 <= before.1 + 2 * 1024,
             "memory: {before:?}, then {after:?}"
         );
         assert!(

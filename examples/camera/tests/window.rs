@@ -232,31 +232,155 @@ fn on_x11_keys_turn_mirror_and_freeze_what_is_seen() {
     assert!(report.contains("CPU bytes/frame: 0\n"), "{report}");
 }
 
+/// Whether all that differs is a dark box in the middle with white letters on it, of two lines or more, and everything else
+/// is the picture; else what is wrong.
+fn says_something_over(seen: &Picture, picture: &Picture) -> Result<(), String> {
+    let (width, height) = SIZE;
+    if (seen.width, seen.height) != SIZE {
+        return Err(format!("{} x {}", seen.width, seen.height));
+    }
+    let all = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    let far = |a: [u8; 3], b: [u8; 3]| (0..3).map(|i| a[i].abs_diff(b[i])).max().unwrap_or(0);
+    let changed: Vec<_> = all
+        .clone()
+        .filter(|&(x, y)| far(seen.pixel(x, y), picture.pixel(x, y)) > 2)
+        .collect();
+    let range = |values: &mut dyn Iterator<Item = usize>| {
+        values.fold((usize::MAX, 0), |(low, high), value| {
+            (low.min(value), high.max(value))
+        })
+    };
+    let (left, right) = range(&mut changed.iter().map(|at| at.0));
+    let (top, bottom) = range(&mut changed.iter().map(|at| at.1));
+    if changed.len() < 2000 || bottom - top > height / 2 {
+        return Err(format!(
+            "{} pixels differ, {left}..{right} x {top}..{bottom}",
+            changed.len()
+        ));
+    }
+    let (across, down) = (
+        (left + right).abs_diff(width - 1),
+        (top + bottom).abs_diff(height - 1),
+    );
+    // egui puts it on whole points; black parts of the picture do not change.
+    if across > 30 || down > 8 {
+        return Err(format!("not in the middle: {left}..{right} x {top}..{bottom}"));
+    }
+    // Through black of 170 in 255 the picture shines.
+    let dark = |(x, y): (usize, usize)| {
+        picture
+            .pixel(x, y)
+            .map(|value| (u16::from(value) * 85 / 255) as u8)
+    };
+    let behind = changed
+        .iter()
+        .filter(|&&(x, y)| far(seen.pixel(x, y), dark((x, y))) <= 3)
+        .count();
+    let white = |&&(x, y): &&(usize, usize)| seen.pixel(x, y).iter().all(|value| *value >= 200);
+    let letters: Vec<_> = changed.iter().filter(white).collect();
+    if behind * 2 < changed.len() || letters.len() < 100 {
+        return Err(format!(
+            "{behind} dark and {} white of {}",
+            letters.len(),
+            changed.len()
+        ));
+    }
+    let rows: std::collections::BTreeSet<_> = letters.iter().map(|at| at.1).collect();
+    let lines = rows.iter().filter(|row| !rows.contains(&(**row + 1))).count();
+    match lines >= 2 {
+        true => Ok(()),
+        false => Err(format!("{lines} lines of letters")),
+    }
+}
+
+#[test]
+fn the_preview_says_when_the_camera_is_gone_and_shows_it_when_it_is_back() {
+    if !dmaframe_testkit::in_lab() {
+        dmaframe_testkit::skip("unbinding a driver is for the lab alone");
+        return;
+    }
+    let device = need!(Device::Capture("vivid"));
+    let _turn = turn();
+    let picture = expected(&device);
+    let Some(sway) = Sway::start(SIZE, 30) else { return };
+    let mut command = camera(&["preview", "--no-info", "--format", "NV12"]);
+    sway.environment(&mut command);
+    let preview = Preview::start(command, &device);
+    let driver = |action: &str| {
+        std::fs::write(format!("/sys/bus/platform/drivers/vivid/{action}"), "vivid.0").unwrap();
+    };
+    comes("before", &picture, || sway.shot());
+    driver("unbind");
+    let start = Instant::now();
+    while let Err(wrong) = says_something_over(&sway.shot(), &picture) {
+        assert!(start.elapsed() < Duration::from_secs(15), "no message: {wrong}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // It stays until there is a camera.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(says_something_over(&sway.shot(), &picture), Ok(()));
+    driver("bind");
+    // A camera that is plugged in is set to what it begins with: so this is seen to be live, and not the last picture.
+    changes("camera", || {
+        let seen = sway.shot();
+        seen.worst(&picture) > 100 && says_something_over(&seen, &picture).is_err()
+    });
+    still(&need!(Device::Capture("vivid")));
+    comes("back", &picture, || sway.shot());
+    sway.command("[app_id=\".*\"] kill");
+    let report = preview.report();
+    print!("{report}");
+    for line in ["was unplugged", "plug it in again", "note: back: vivid"] {
+        assert!(report.contains(line), "{line:?} is not in\n{report}");
+    }
+}
+
 #[test]
 fn refreshes_are_not_missed_because_of_the_window_while_600_pictures_are_shown() {
     let device = need!(Device::Capture("vivid"));
     let _turn = turn();
     // Software draws here, on one CPU that sway and the camera's driver need too: a small window and 20 refreshes a second.
     let Some(sway) = Sway::start(SIZE, 20) else { return };
-    let mut command = camera(&[
-        "preview",
-        "--no-info",
-        "--format",
-        "NV12",
-        "--frames",
-        "600",
-        "--fps",
-        "30",
-    ]);
-    sway.environment(&mut command);
-    // Vulkan's validation layer alone takes half of the time.
-    command.envs([("WGPU_VALIDATION", "0"), ("WGPU_DEBUG", "0")]);
-    let report = Preview::start(command, &device).report();
-    println!("{report}");
-    assert_eq!(number(&report, "shown"), 600, "{report}");
-    // None on a quiet machine. A busy one takes the lab's CPU away for longer than a refresh now and then; a window that
-    // waits for its camera, or draws too much, misses hundreds.
-    assert!(number(&report, "refreshes missed by us") <= 12, "{report}");
+    // Where a CPU's work takes no time there is no excuse.
+    let ideal =
+        std::fs::read_to_string("/proc/cmdline").is_ok_and(|words| words.contains("time-travel=inf-cpu"));
+    // What the lab's own host takes of its CPU looks from inside like work of whoever ran: on a busy one it is tried again.
+    // What the window does wrong it does wrong each time.
+    let mut reports = Vec::new();
+    loop {
+        let mut command = camera(&[
+            "preview",
+            "--no-info",
+            "--format",
+            "NV12",
+            "--frames",
+            "600",
+            "--fps",
+            "30",
+        ]);
+        sway.environment(&mut command);
+        // Vulkan's validation layer alone takes half of the time.
+        command.envs([("WGPU_VALIDATION", "0"), ("WGPU_DEBUG", "0")]);
+        let report = Preview::start(command, &device).report();
+        println!("{report}");
+        assert_eq!(number(&report, "shown"), 600, "{report}");
+        let ours = number(&report, "refreshes missed by us");
+        let starved = number(&report, "for want of a CPU");
+        println!("missed: {ours} because of us, {starved} because the machine had no CPU for them");
+        if ideal {
+            assert_eq!((ours, starved), (0, 0), "{report}");
+            // A picture at each refresh: nothing else is waited for.
+            let (_, rest) = report.split_once(" frames in ").unwrap();
+            let seconds: f64 = rest.split(' ').next().unwrap().parse().unwrap();
+            assert!(seconds < 600.0 / 20.0 + 0.5, "{report}");
+        }
+        // Sway, the camera and the GPU made of software have one CPU here. Who draws too much starves hundreds of times.
+        if ours == 0 && starved <= 60 {
+            return;
+        }
+        reports.push(report);
+        assert!(reports.len() < 3, "{reports:#?}");
+    }
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Frames in a window, with the window's surface.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dmaframe_core::report::PathReport;
 use dmaframe_core::{Fourcc, Frame, Orientation, Size};
 
 use super::scope::scoped;
 use super::{ExportPool, Gpu, Submission, Target, Viewer, open_for, version, wgpu};
+use crate::timing::{Clocks, Moment};
 use crate::{Area, Error, ImportOptions, Timing};
 
 /// How long frames may be on their way home before a surface changes.
@@ -31,6 +32,9 @@ pub struct Presenter {
     describe: String,
     refresh: Duration,
     timing: Timing,
+    clocks: Clocks,
+    /// Whether the GPU is made of software.
+    software: bool,
     last: Option<Submission>,
 }
 
@@ -38,8 +42,7 @@ pub struct Presenter {
 #[derive(Debug)]
 pub struct Turn {
     texture: wgpu::SurfaceTexture,
-    begun: Instant,
-    waited: Duration,
+    begun: Moment,
     behind: bool,
 }
 
@@ -93,6 +96,8 @@ impl Presenter {
             viewer: Viewer::new(&gpu, options, path),
             refresh: Duration::from_secs(1) / 60,
             timing: Timing::default(),
+            clocks: Clocks::open(),
+            software: adapter.get_info().device_type == wgpu::DeviceType::Cpu,
             last: None,
             gpu,
             instance,
@@ -137,7 +142,7 @@ impl Presenter {
         self.timing
     }
 
-    /// How long the screen shows a picture: what [`Timing::missed`] is counted in. 1/60 s unless said otherwise.
+    /// How long the screen shows a picture: what [`Timing::missed`] and [`Timing::starved`] are counted in. 1/60 s unless said otherwise.
     pub fn set_refresh(&mut self, refresh: Duration) {
         self.refresh = refresh.max(Duration::from_micros(1));
     }
@@ -174,16 +179,13 @@ impl Presenter {
         if self.config.width == 0 || self.config.height == 0 {
             return Ok(None);
         }
-        let begun = Instant::now();
         let behind = self.last.as_ref().is_some_and(|last| !last.is_done());
         let found = version::next_texture(&self.surface);
-        let waited = begun.elapsed();
         match found {
             Next::Texture(texture) => {
                 return Ok(Some(Turn {
                     texture,
-                    begun,
-                    waited,
+                    begun: self.clocks.now(),
                     behind,
                 }));
             }
@@ -248,8 +250,9 @@ impl Presenter {
         let commands = before.into_iter().chain([encoder.finish()]);
         self.last = Some(self.viewer.submit(commands)?);
         version::present(&self.gpu, turn.texture);
-        let worked = turn.begun.elapsed().saturating_sub(turn.waited);
-        self.timing.count(worked, self.refresh, turn.behind);
+        let making = (turn.begun, self.clocks.now());
+        self.timing
+            .count(making, self.refresh, turn.behind, self.software);
         Ok(())
     }
 
