@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+mod assume;
 mod bitstream;
 mod borrows;
 mod buffer;
@@ -26,6 +27,7 @@ mod sync;
 mod sys;
 mod view;
 
+pub use assume::Assume;
 pub use bitstream::{Bitstream, BitstreamView, Codec};
 pub use buffer::{Buffer, BufferId, DeviceClaim, next_generation};
 pub use deadline::Deadline;

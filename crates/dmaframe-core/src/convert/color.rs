@@ -4,21 +4,10 @@ use yuv::{YuvRange, YuvStandardMatrix};
 
 use super::error::ConvertError;
 use super::kind::Kind;
-use crate::format::Fourcc;
+use crate::assume::Assume;
+use crate::format::{Fourcc, Model};
 use crate::layout::Size;
-use crate::meta::{ChromaSiting, ColorInfo, Range};
-
-/// What to do about colour that a frame does not state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Assume {
-    /// Refuse the frame with [`ConvertError::Unspecified`].
-    Refuse,
-    /// Video custom: BT.709 from 1280 columns or 577 rows on and BT.601 below, both limited; one-channel formats full
-    /// range.
-    Auto,
-    /// This description, for the fields the frame leaves open. Fields it leaves open too are refused.
-    As(ColorInfo),
-}
+use crate::meta::{ColorInfo, Range};
 
 /// How a source's samples are read.
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +32,6 @@ impl Reading {
         said: ColorInfo,
         assume: Assume,
     ) -> Result<Self, ConvertError> {
-        let custom = match assume {
-            Assume::Refuse => ColorInfo::UNSPECIFIED,
-            Assume::Auto => by_size(size),
-            Assume::As(color) => color,
-        };
         if matches!(kind, Kind::Rgb | Kind::Bayer { .. }) {
             // RGB has no matrix, and its range is full unless the producer says otherwise: nothing to assume.
             let range = if said.range == Range::Limited {
@@ -67,53 +51,20 @@ impl Reading {
                 range: yuv_range(range),
             });
         }
-        let mut color = said;
-        if color.range == Range::Unspecified {
-            let gray_custom = !kind.is_yuv() && assume == Assume::Auto;
-            color.range = if gray_custom { Range::Full } else { custom.range };
-        }
-        if color.range == Range::Unspecified {
-            return Err(ConvertError::Unspecified {
-                fourcc,
-                what: "range",
-            });
-        }
-        let matrix = if kind.is_yuv() {
-            fill(&mut color.matrix, custom.matrix);
-            if color.matrix == 2 {
-                return Err(ConvertError::Unspecified {
-                    fourcc,
-                    what: "matrix",
-                });
-            }
-            matrix_of(fourcc, color.matrix)?
-        } else {
-            YuvStandardMatrix::Bt709
+        let model = fourcc.info().map_or(Model::Yuv, |info| info.model);
+        let (color, assumed) = assume
+            .complete(said, model, size)
+            .map_err(|what| ConvertError::Unspecified { fourcc, what })?;
+        let matrix = match kind.is_yuv() {
+            true => matrix_of(fourcc, color.matrix)?,
+            false => YuvStandardMatrix::Bt709,
         };
-        let assumed = color != said;
-        // What does not change a pixel goes along without counting as an assumption.
-        if let Assume::Auto | Assume::As(_) = assume {
-            fill(&mut color.primaries, custom.primaries);
-            fill(&mut color.transfer, custom.transfer);
-            if color.siting == ChromaSiting::Unspecified {
-                color.siting = custom.siting;
-            }
-        }
         Ok(Self {
             color,
             assumed,
             matrix,
             range: yuv_range(color.range),
         })
-    }
-}
-
-/// The custom of video: HD is BT.709, smaller is BT.601.
-pub(super) fn by_size(size: Size) -> ColorInfo {
-    if size.width >= 1280 || size.height > 576 {
-        ColorInfo::BT709
-    } else {
-        ColorInfo::BT601
     }
 }
 
@@ -135,11 +86,5 @@ pub(super) fn yuv_range(range: Range) -> YuvRange {
         YuvRange::Full
     } else {
         YuvRange::Limited
-    }
-}
-
-fn fill(field: &mut u8, custom: u8) {
-    if *field == 2 {
-        *field = custom;
     }
 }

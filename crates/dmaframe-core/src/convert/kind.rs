@@ -147,28 +147,20 @@ impl Kind {
     }
 
     fn bayer(fourcc: Fourcc) -> Option<Self> {
-        const WORD: Packing = Packing::Word { shift: 0 };
-        // First rows R G, G R, G B, B G.
-        type Row = ([Fourcc; 4], Packing, u8);
-        #[rustfmt::skip]
-        const ROWS: [Row; 8] = [
-            ([Fourcc::SRGGB8, Fourcc::SGRBG8, Fourcc::SGBRG8, Fourcc::SBGGR8], Packing::Byte, 8),
-            ([Fourcc::SRGGB10, Fourcc::SGRBG10, Fourcc::SGBRG10, Fourcc::SBGGR10], WORD, 10),
-            ([Fourcc::SRGGB12, Fourcc::SGRBG12, Fourcc::SGBRG12, Fourcc::SBGGR12], WORD, 12),
-            ([Fourcc::SRGGB14, Fourcc::SGRBG14, Fourcc::SGBRG14, Fourcc::SBGGR14], WORD, 14),
-            ([Fourcc::SRGGB16, Fourcc::SGRBG16, Fourcc::SGBRG16, Fourcc::SBGGR16], WORD, 16),
-            ([Fourcc::SRGGB10P, Fourcc::SGRBG10P, Fourcc::SGBRG10P, Fourcc::SBGGR10P], Packing::Csi10, 10),
-            ([Fourcc::SRGGB12P, Fourcc::SGRBG12P, Fourcc::SGBRG12P, Fourcc::SBGGR12P], Packing::Csi12, 12),
-            ([Fourcc::SRGGB14P, Fourcc::SGRBG14P, Fourcc::SGBRG14P, Fourcc::SBGGR14P], Packing::Csi14, 14),
-        ];
-        const RED: [(usize, usize); 4] = [(0, 0), (1, 0), (0, 1), (1, 1)];
-        ROWS.iter().find_map(|(codes, packing, bits)| {
-            let at = codes.iter().position(|code| *code == fourcc)?;
-            Some(Self::Bayer {
-                red: RED[at],
-                packing: *packing,
-                bits: *bits,
-            })
+        let info = fourcc.info()?;
+        let (column, row) = info.red()?;
+        let plane = info.planes().first()?;
+        Some(Self::Bayer {
+            red: (column as usize, row as usize),
+            packing: match (plane.block_width, plane.block_bytes) {
+                (1, 1) => Packing::Byte,
+                (1, 2) => Packing::Word { shift: 0 },
+                (4, 5) => Packing::Csi10,
+                (2, 3) => Packing::Csi12,
+                (4, 7) => Packing::Csi14,
+                _ => return None,
+            },
+            bits: info.depth,
         })
     }
 

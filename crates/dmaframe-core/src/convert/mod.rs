@@ -41,10 +41,11 @@ mod yuv420;
 
 use std::fmt;
 
-pub use color::Assume;
+pub use crate::assume::Assume;
 pub use error::ConvertError;
 
-use color::{Reading, by_size, matrix_of, yuv_range};
+use crate::assume::by_size;
+use color::{Reading, matrix_of, yuv_range};
 use kind::Kind;
 use orient::Turn;
 use rgba::Job;

@@ -76,6 +76,17 @@ impl FormatInfo {
         self.planes
     }
 
+    /// Where the upper left red sample of a Bayer mosaic is: column and row, 0 or 1 each. `None` for other models.
+    #[must_use]
+    pub fn red(&self) -> Option<(u32, u32)> {
+        if self.model != Model::Bayer {
+            return None;
+        }
+        // Two rows of two, as in `SGRBG10`.
+        let at = u32::try_from(self.name.find('R')?).ok()?.checked_sub(1)?;
+        Some((at % 2, at / 2))
+    }
+
     /// Bytes of the whole picture without padding: what a tight copy needs. `None` when it overflows.
     #[must_use]
     pub fn tight_len(&self, size: Size) -> Option<u64> {
@@ -204,14 +215,14 @@ formats! {
     SGBRG12 b"GB12" Bayer 12 opaque [px(2)] "Raw Bayer GB, the lower 12 bits of 16-bit words.";
     SBGGR12 b"BG12" Bayer 12 opaque [px(2)] "Raw Bayer BG, the lower 12 bits of 16-bit words.";
     SRGGB14 b"RG14" Bayer 14 opaque [px(2)] "Raw Bayer RG, the lower 14 bits of 16-bit words.";
-    SGRBG14 b"GR14" Bayer 14 opaque [px(2)] "Raw Bayer GR, the lower 14 bits of 16-bit words.";
+    SGRBG14 b"GR14" Bayer 14 opaque [px(2)] "Raw Bayer GR, the lower 14 bits of 16-bit words. V4L2's code; libcamera's is BA14.";
     SGBRG14 b"GB14" Bayer 14 opaque [px(2)] "Raw Bayer GB, the lower 14 bits of 16-bit words.";
     SBGGR14 b"BG14" Bayer 14 opaque [px(2)] "Raw Bayer BG, the lower 14 bits of 16-bit words.";
     SRGGB16 b"RGB6" Bayer 16 opaque [px(2)] "Raw Bayer RG, 16-bit words. libcamera's code: V4L2's own is DRM's RGB565.";
-    SGRBG16 b"GRB6" Bayer 16 opaque [px(2)] "Raw Bayer GR, 16-bit words (libcamera's code).";
-    SGBRG16 b"GBR6" Bayer 16 opaque [px(2)] "Raw Bayer GB, 16-bit words (libcamera's code).";
-    SBGGR16 b"BYR6" Bayer 16 opaque [px(2)] "Raw Bayer BG, 16-bit words (libcamera's code).";
-    SRGGB10P b"pRAA" Bayer 10 opaque [plane(1, 1, 4, 5)] "Raw Bayer RG, CSI-2 packed, four pixels in five bytes.";
+    SGRBG16 b"GRB6" Bayer 16 opaque [px(2)] "Raw Bayer GR, 16-bit words. A code like RGB6: V4L2's and libcamera's is GR16.";
+    SGBRG16 b"GBR6" Bayer 16 opaque [px(2)] "Raw Bayer GB, 16-bit words. A code like RGB6: V4L2's and libcamera's is GB16.";
+    SBGGR16 b"BYR6" Bayer 16 opaque [px(2)] "Raw Bayer BG, 16-bit words. A code like RGB6: V4L2's and libcamera's is BYR2.";
+    SRGGB10P b"pRAA" Bayer 10 opaque [plane(1, 1, 4, 5)] "Raw Bayer RG, CSI-2 packed, four pixels in five bytes. V4L2's code, as the packed ones below; libcamera has the code of the 16-bit words and a modifier.";
     SGRBG10P b"pgAA" Bayer 10 opaque [plane(1, 1, 4, 5)] "Raw Bayer GR, CSI-2 packed, four pixels in five bytes.";
     SGBRG10P b"pGAA" Bayer 10 opaque [plane(1, 1, 4, 5)] "Raw Bayer GB, CSI-2 packed, four pixels in five bytes.";
     SBGGR10P b"pBAA" Bayer 10 opaque [plane(1, 1, 4, 5)] "Raw Bayer BG, CSI-2 packed, four pixels in five bytes.";

@@ -1,22 +1,10 @@
 //! From H.273 code points to the three rows that make red, green and blue of a sample's code values.
 
-use dmaframe_core::{ChromaSiting, ColorInfo, Fourcc, Range, Size};
+use dmaframe_core::format::Model;
+use dmaframe_core::{Assume, ColorInfo, Fourcc, Range, Size};
 
 use super::ConvertError;
 use super::kind::Kind;
-
-/// What to do about colour that a frame does not state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Assume {
-    /// Refuse the frame with [`ConvertError::Unspecified`].
-    #[default]
-    Refuse,
-    /// Video custom: BT.709 from 1280 columns or 577 rows on and BT.601 below, both limited; one-channel formats full
-    /// range.
-    Auto,
-    /// This description, for the fields the frame leaves open. Fields it leaves open too are refused.
-    As(ColorInfo),
-}
 
 /// How a source's samples are read.
 #[derive(Clone, Copy, Debug)]
@@ -39,15 +27,9 @@ impl Reading {
         said: ColorInfo,
         assume: Assume,
     ) -> Result<Self, ConvertError> {
-        let custom = match assume {
-            Assume::Refuse => ColorInfo::UNSPECIFIED,
-            Assume::Auto if size.width >= 1280 || size.height > 576 => ColorInfo::BT709,
-            Assume::Auto => ColorInfo::BT601,
-            Assume::As(color) => color,
-        };
-        let mut color = said;
         if !kind.is_yuv() && !matches!(kind, Kind::Gray { .. }) {
             // RGB has no matrix, and its range is full unless the producer says otherwise: nothing to assume.
+            let mut color = said;
             color.matrix = 0;
             if color.range != Range::Limited || matches!(kind, Kind::Bayer { .. }) {
                 color.range = Range::Full;
@@ -66,36 +48,16 @@ impl Reading {
                 rows: rgb_rows(color.range),
             });
         }
-        if color.range == Range::Unspecified {
-            let gray_custom = !kind.is_yuv() && assume == Assume::Auto;
-            color.range = if gray_custom { Range::Full } else { custom.range };
-        }
-        if color.range == Range::Unspecified {
-            return Err(ConvertError::Unspecified {
-                fourcc,
-                what: "range",
-            });
-        }
+        let model = fourcc.info().map_or(Model::Yuv, |info| info.model);
+        let (color, assumed) = assume
+            .complete(said, model, size)
+            .map_err(|what| ConvertError::Unspecified { fourcc, what })?;
         let mut weights = (0.2126, 0.0722);
         if kind.is_yuv() {
-            fill(&mut color.matrix, custom.matrix);
-            if color.matrix == 2 {
-                return Err(ConvertError::Unspecified {
-                    fourcc,
-                    what: "matrix",
-                });
-            }
             weights = kr_kb(color.matrix).ok_or(ConvertError::Matrix {
                 fourcc,
                 matrix: color.matrix,
             })?;
-        }
-        let assumed = color != said;
-        // What does not change how samples are read goes along without counting as an assumption.
-        fill(&mut color.primaries, custom.primaries);
-        fill(&mut color.transfer, custom.transfer);
-        if color.siting == ChromaSiting::Unspecified {
-            color.siting = custom.siting;
         }
         Ok(Self {
             color,

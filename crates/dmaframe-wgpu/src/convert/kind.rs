@@ -263,27 +263,19 @@ fn rgb(fourcc: Fourcc) -> Option<Kind> {
 }
 
 fn bayer(fourcc: Fourcc) -> Option<Kind> {
-    // First rows R G, G R, G B, B G.
-    type Row = ([Fourcc; 4], Packing, u32);
-    #[rustfmt::skip]
-    const ROWS: [Row; 8] = [
-        ([Fourcc::SRGGB8, Fourcc::SGRBG8, Fourcc::SGBRG8, Fourcc::SBGGR8], Packing::Byte, 8),
-        ([Fourcc::SRGGB10, Fourcc::SGRBG10, Fourcc::SGBRG10, Fourcc::SBGGR10], WORD, 10),
-        ([Fourcc::SRGGB12, Fourcc::SGRBG12, Fourcc::SGBRG12, Fourcc::SBGGR12], WORD, 12),
-        ([Fourcc::SRGGB14, Fourcc::SGRBG14, Fourcc::SGBRG14, Fourcc::SBGGR14], WORD, 14),
-        ([Fourcc::SRGGB16, Fourcc::SGRBG16, Fourcc::SGBRG16, Fourcc::SBGGR16], WORD, 16),
-        ([Fourcc::SRGGB10P, Fourcc::SGRBG10P, Fourcc::SGBRG10P, Fourcc::SBGGR10P], Packing::Csi10, 10),
-        ([Fourcc::SRGGB12P, Fourcc::SGRBG12P, Fourcc::SGBRG12P, Fourcc::SBGGR12P], Packing::Csi12, 12),
-        ([Fourcc::SRGGB14P, Fourcc::SGRBG14P, Fourcc::SGBRG14P, Fourcc::SBGGR14P], Packing::Csi14, 14),
-    ];
-    const RED: [(u32, u32); 4] = [(0, 0), (1, 0), (0, 1), (1, 1)];
-    ROWS.iter().find_map(|(codes, packing, bits)| {
-        let at = codes.iter().position(|code| *code == fourcc)?;
-        Some(Kind::Bayer {
-            red: RED[at],
-            packing: *packing,
-            bits: *bits,
-        })
+    let info = fourcc.info()?;
+    let plane = info.planes().first()?;
+    Some(Kind::Bayer {
+        red: info.red()?,
+        packing: match (plane.block_width, plane.block_bytes) {
+            (1, 1) => Packing::Byte,
+            (1, 2) => WORD,
+            (4, 5) => Packing::Csi10,
+            (2, 3) => Packing::Csi12,
+            (4, 7) => Packing::Csi14,
+            _ => return None,
+        },
+        bits: info.depth.into(),
     })
 }
 

@@ -7,7 +7,7 @@ mod kind;
 mod params;
 mod shader;
 
-pub use color::Assume;
+pub use dmaframe_core::Assume;
 pub use error::ConvertError;
 pub use geometry::Area;
 
