@@ -4,10 +4,11 @@
 //! instead. It runs only while something is outstanding (and a moment longer, so that a steady stream does not start one
 //! for each frame), and takes none of wgpu's locks while it waits.
 
+mod mark;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -16,11 +17,10 @@ use dmaframe_core::{Access, Deadline, Fence, Frame};
 use dmaframe_vulkan::sync;
 
 use crate::Error;
-use crate::sys::{Reached, Timeline};
+use crate::sys::Timeline;
+use mark::STEP;
+pub(crate) use mark::{Core, Flush, LateFence, Mark, OnDrop, Polled};
 
-/// How long one wait is, and how often wgpu is polled where it has to be.
-const STEP: Duration = Duration::from_millis(20);
-const TICK: Duration = Duration::from_millis(5);
 /// How long the thread leaves it to the next submission to carry a mark, before it has it submitted by itself.
 const CARRY: Duration = Duration::from_micros(50);
 /// How long the thread stays when there is nothing to wait for.
@@ -28,72 +28,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a device's end waits for its work.
 const END: Duration = Duration::from_secs(1);
 
-/// What polling the wgpu device found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Polled {
-    /// Everything that wgpu submitted is done.
-    Empty,
-    /// Something is not.
-    Busy,
-}
-
-/// How completion shows.
-#[derive(Clone, Debug)]
-pub(crate) enum Mark {
-    /// When the device's counter comes to this.
-    Counter(u64),
-    /// When wgpu calls back in a poll, or drops the callback.
-    Callback(Arc<AtomicBool>),
-}
-
-/// Sets a [`Mark::Callback`] when wgpu calls it, or drops it uncalled.
-pub(crate) struct OnDrop(pub(crate) Arc<AtomicBool>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-/// A fence that another thread gives.
-#[derive(Debug, Default)]
-pub(crate) struct LateFence {
-    fence: Mutex<Option<Result<Fence, Error>>>,
-    there: Condvar,
-}
-
-impl LateFence {
-    fn set(&self, fence: Result<Fence, Error>) {
-        *self.fence.lock().unwrap_or_else(PoisonError::into_inner) = Some(fence);
-        self.there.notify_all();
-    }
-
-    /// `None` at the deadline.
-    pub(crate) fn get(&self, deadline: Deadline) -> Option<Result<Fence, Error>> {
-        let mut fence = self.fence.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(found) = &*fence {
-                return Some(match found {
-                    Ok(fence) => fence.try_clone().map_err(Error::from),
-                    Err(error) => Err(error.clone()),
-                });
-            }
-            let left = deadline.remaining().unwrap_or(STEP).min(STEP);
-            if left.is_zero() {
-                return None;
-            }
-            let waited = self.there.wait_timeout(fence, left);
-            fence = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
 /// Has the end of submitted work marked, and takes its fence out if one was asked for. May block until the work is done:
 /// that is some driver's way.
 pub(crate) type Export = Box<dyn FnOnce() -> Result<Option<Fence>, Error> + Send>;
-
-/// Submits the mark with this value: whether it did, or there was nothing to do here. An error when it never will be.
-pub(crate) type Flush = Box<dyn Fn(u64) -> Result<bool, Error> + Send + Sync>;
 
 /// What outstanding work uses.
 #[derive(Default)]
@@ -117,128 +54,6 @@ struct Entry {
     mark: Mark,
     export: Option<(Export, Arc<LateFence>)>,
     holds: Holds,
-}
-
-/// What is needed to see the end of work on one device.
-pub(crate) struct Core {
-    /// `None` without Vulkan 1.2.
-    pub(crate) timeline: Option<Timeline>,
-    /// Polls the wgpu device, without blocking.
-    pub(crate) poll: Box<dyn Fn() -> Polled + Send + Sync>,
-    /// Submits a mark that waits for a submission to carry it. Does nothing where it does not wait (any more).
-    flush: Flush,
-    /// The highest value whose signal has been submitted.
-    marked: AtomicU64,
-    lost: AtomicBool,
-}
-
-impl fmt::Debug for Core {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core")
-            .field("timeline", &self.timeline)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Core {
-    /// Whether work is done, or never will be.
-    fn is_over(&self, mark: &Mark) -> bool {
-        self.is_lost() || self.is_done(mark)
-    }
-
-    pub(crate) fn is_done(&self, mark: &Mark) -> bool {
-        match mark {
-            Mark::Counter(value) => self
-                .timeline
-                .as_ref()
-                .is_some_and(|timeline| timeline.value().is_ok_and(|now| now >= *value)),
-            Mark::Callback(done) => done.load(Ordering::Acquire),
-        }
-    }
-
-    /// The signal of `value` has been given to wgpu to submit.
-    pub(crate) fn marked(&self, value: u64) {
-        self.marked.fetch_max(value, Ordering::Release);
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
-    }
-
-    fn is_marked(&self, mark: &Mark) -> bool {
-        match mark {
-            Mark::Counter(value) => self.marked.load(Ordering::Acquire) >= *value,
-            Mark::Callback(_) => true,
-        }
-    }
-
-    /// Has the work's end marked, if nothing that came after it has done so.
-    fn flush(&self, mark: &Mark) {
-        if let (Mark::Counter(value), false) = (mark, self.is_marked(mark)) {
-            // As polling, it may be where wgpu finds its device lost.
-            let flushed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.flush)(*value)));
-            match flushed {
-                Ok(Ok(true)) => self.marked(*value),
-                // Somebody else marks it, or it goes with the next submission.
-                Ok(Ok(false)) => {}
-                Ok(Err(_)) | Err(_) => self.lost.store(true, Ordering::Release),
-            }
-        }
-    }
-
-    /// Waits a little for work to be done; finds out when it never will be.
-    fn step(&self, mark: &Mark, limit: Duration) {
-        match (mark, &self.timeline) {
-            (Mark::Counter(value), Some(timeline)) => {
-                self.flush(mark);
-                let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-                match timeline.wait(*value, limit) {
-                    Reached::Yes => {}
-                    Reached::Lost => self.lost.store(true, Ordering::Release),
-                    // wgpu does not say that it dropped a submission because its device was destroyed. If all that it
-                    // did submit is done and the counter is not there, ours was not among them.
-                    Reached::No if self.marked.load(Ordering::Acquire) < *value => {}
-                    Reached::No if self.polled() == Some(Polled::Empty) => {
-                        // The two counters of one submission need not show at the same time.
-                        let again = u64::try_from(STEP.as_nanos()).unwrap_or(u64::MAX);
-                        if timeline.wait(*value, again) != Reached::Yes {
-                            self.lost.store(true, Ordering::Release);
-                        }
-                    }
-                    Reached::No => {}
-                }
-            }
-            _ => {
-                self.polled();
-                if !self.is_done(mark) {
-                    std::thread::sleep(limit.min(TICK));
-                }
-            }
-        }
-    }
-
-    /// wgpu panics when it finds its device lost while polling.
-    fn polled(&self) -> Option<Polled> {
-        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.poll)()));
-        if polled.is_err() {
-            self.lost.store(true, Ordering::Release);
-        }
-        polled.ok()
-    }
-
-    /// Waits on this thread. `false` at the deadline.
-    pub(crate) fn wait(&self, mark: &Mark, deadline: Deadline) -> bool {
-        loop {
-            if self.is_over(mark) {
-                return true;
-            }
-            let left = deadline.remaining().unwrap_or(STEP).min(STEP);
-            if left.is_zero() {
-                return false;
-            }
-            self.step(mark, left);
-        }
-    }
 }
 
 #[derive(Default)]
@@ -288,13 +103,7 @@ impl Tracker {
     ) -> Self {
         Self {
             mailbox: Arc::default(),
-            core: Arc::new(Core {
-                timeline,
-                poll,
-                flush,
-                marked: AtomicU64::new(0),
-                lost: AtomicBool::new(false),
-            }),
+            core: Arc::new(Core::new(timeline, poll, flush)),
         }
     }
 
@@ -428,7 +237,7 @@ fn hand_out(export: Export, late: &LateFence, frames: Vec<(Frame, Access)>, core
         }
         // What is not marked is never seen to be done. The work before was submitted, so it is over soon.
         Err(error) => {
-            core.lost.store(true, Ordering::Release);
+            core.lose();
             quietly(|| drop(frames));
             late.set(Err(error));
         }
@@ -462,6 +271,8 @@ fn linger(mailbox: &Mailbox, mut state: MutexGuard<'_, State>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use dmaframe_core::{Buffer, Fourcc, FrameMeta, Layout, ReturnQueue, Size, SyncFile};
     use dmaframe_testkit::{Device, SwSync, need};

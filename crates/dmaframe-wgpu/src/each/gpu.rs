@@ -121,24 +121,13 @@ impl Gpu {
         self.0.level
     }
 
-    /// Whether both are the same device. wgpu's own comparison knows only devices of one instance.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        if Arc::ptr_eq(&self.0, &other.0) {
-            return true;
-        }
-        match (self.vulkan(), other.vulkan()) {
-            (Some(one), Some(two)) => one.raw_device().handle() == two.raw_device().handle(),
-            _ => false,
-        }
-    }
-
-    /// The longest storage binding and buffer that wgpu allows here, in bytes.
     /// Whether both are on one device. wgpu's own `==` compares numbers that begin anew with each of its instances.
-    pub(super) fn is_same_device(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         let raw = |gpu: &Self| gpu.vulkan().map(|vulkan| vulkan.raw_device().handle());
         self.device() == other.device() && raw(self) == raw(other)
     }
 
+    /// The longest storage binding and buffer that wgpu allows here, in bytes.
     pub(super) fn limits(&self) -> (u64, u64) {
         self.0.limits
     }

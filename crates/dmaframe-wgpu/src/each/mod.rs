@@ -17,6 +17,7 @@ mod processor;
 mod scope;
 mod submit;
 mod sys;
+mod texture;
 mod upload;
 mod viewer;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use dmaframe_core::report::{Hop, PathReport};
 use dmaframe_core::{Budget, ColorInfo, Fourcc, Frame, Size, Starvation};
 
-use super::{Converter, Effect, ExportPool, Exporting, Gpu, Importer, Target, wgpu};
+use super::{Converter, Effect, ExportPool, Exporting, Gpu, Importer, Target, texture, wgpu};
 use crate::convert::upright;
 use crate::{Conversion, Error, ExportMemory, ImportOptions, Route};
 
@@ -336,22 +336,8 @@ impl Processor {
         }
         options.path.add(pool.hop());
         let picture = self.effect.is_some().then(|| {
-            let texture = self.gpu.device().create_texture(&wgpu::TextureDescriptor {
-                label: Some("dmaframe picture"),
-                size: wgpu::Extent3d {
-                    width: size.width,
-                    height: size.height,
-                    depth_or_array_layers: 1,
-                },
-                mip_level_count: 1,
-                sample_count: 1,
-                dimension: wgpu::TextureDimension::D2,
-                format: wgpu::TextureFormat::Rgba8Unorm,
-                usage: wgpu::TextureUsages::RENDER_ATTACHMENT
-                    | wgpu::TextureUsages::STORAGE_BINDING
-                    | wgpu::TextureUsages::TEXTURE_BINDING,
-                view_formats: &[],
-            });
+            let more = wgpu::TextureUsages::empty();
+            let texture = texture::rgba(self.gpu.device(), "dmaframe picture", size, more);
             texture.create_view(&wgpu::TextureViewDescriptor::default())
         });
         Ok(Stage { size, picture, pool })

@@ -9,12 +9,10 @@ use dmaframe_core::{Fourcc, Frame, Orientation, Size};
 
 use super::{
     Converter, Effect, Gpu, Imported, Importer, PassTarget, Picture, PlaneTexture, Source, Submission,
-    Target, wgpu,
+    Target, texture, wgpu,
 };
 use crate::convert::upright;
 use crate::{Area, Assume, Conversion, Error, ImportOptions, Route};
-
-const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
 
 /// What a window does with frames: imports and converts each, keeps the picture, applies an [`Effect`] to it, and draws
 /// it as often as the window needs, turned and in proportion, whether or not there is a new frame.
@@ -232,22 +230,8 @@ impl Kept {
             return known;
         }
         let Size { width, height } = size;
-        let texture = device.create_texture(&wgpu::TextureDescriptor {
-            label: Some("dmaframe picture"),
-            size: wgpu::Extent3d {
-                width,
-                height,
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: FORMAT,
-            usage: wgpu::TextureUsages::RENDER_ATTACHMENT
-                | wgpu::TextureUsages::STORAGE_BINDING
-                | wgpu::TextureUsages::TEXTURE_BINDING,
-            view_formats: &[],
-        });
+        let more = wgpu::TextureUsages::empty();
+        let texture = texture::rgba(device, "dmaframe picture", size, more);
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
         let plane = PlaneTexture {
             texture,

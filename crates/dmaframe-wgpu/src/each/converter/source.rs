@@ -97,7 +97,7 @@ impl Bound {
         params: &mut Params,
     ) -> Result<(Self, Input), ConvertError> {
         let fourcc = picture.fourcc;
-        if picture.gpu.is_some_and(|its| !its.is_same_device(gpu)) {
+        if picture.gpu.is_some_and(|its| !its.is_same(gpu)) {
             return Err(ConvertError::OtherDevice);
         }
         let info = fourcc.info().ok_or(ConvertError::Format { fourcc })?;

@@ -8,7 +8,7 @@ use dmaframe_core::{Buffer, DeviceClaim, Fourcc, Frame, Layout, Plane, Size};
 
 use super::super::super::sys as version;
 use super::super::sys::export::{self as sys, Pages, Shared};
-use super::super::{Gpu, wgpu};
+use super::super::{Gpu, texture, wgpu};
 use super::writer::Writer;
 use crate::Error;
 use crate::export::Plan;
@@ -180,23 +180,7 @@ impl Slot {
     pub(super) fn texture(&self, device: &wgpu::Device, size: Size) -> wgpu::Texture {
         let mut kept = self.kept();
         let texture = kept.texture.get_or_insert_with(|| {
-            device.create_texture(&wgpu::TextureDescriptor {
-                label: Some("export target"),
-                size: wgpu::Extent3d {
-                    width: size.width,
-                    height: size.height,
-                    depth_or_array_layers: 1,
-                },
-                mip_level_count: 1,
-                sample_count: 1,
-                dimension: wgpu::TextureDimension::D2,
-                format: wgpu::TextureFormat::Rgba8Unorm,
-                usage: wgpu::TextureUsages::RENDER_ATTACHMENT
-                    | wgpu::TextureUsages::TEXTURE_BINDING
-                    | wgpu::TextureUsages::STORAGE_BINDING
-                    | wgpu::TextureUsages::COPY_DST,
-                view_formats: &[],
-            })
+            texture::rgba(device, "export target", size, wgpu::TextureUsages::COPY_DST)
         });
         texture.clone()
     }

@@ -1,0 +1,219 @@
+//! How the end of work on a device shows, and waiting for it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use dmaframe_core::{Deadline, Fence};
+
+use crate::Error;
+use crate::sys::{Reached, Timeline};
+
+/// How long one wait is, and how often wgpu is polled where it has to be.
+pub(super) const STEP: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(5);
+
+/// What polling the wgpu device found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    /// Everything that wgpu submitted is done.
+    Empty,
+    /// Something is not.
+    Busy,
+}
+
+/// How completion shows.
+#[derive(Clone, Debug)]
+pub(crate) enum Mark {
+    /// When the device's counter comes to this.
+    Counter(u64),
+    /// When wgpu calls back in a poll, or drops the callback.
+    Callback(Arc<AtomicBool>),
+}
+
+/// Sets a [`Mark::Callback`] when wgpu calls it, or drops it uncalled.
+pub(crate) struct OnDrop(pub(crate) Arc<AtomicBool>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Submits the mark with this value: whether it did, or there was nothing to do here. An error when it never will be.
+pub(crate) type Flush = Box<dyn Fn(u64) -> Result<bool, Error> + Send + Sync>;
+
+/// A fence that another thread gives.
+#[derive(Debug, Default)]
+pub(crate) struct LateFence {
+    fence: Mutex<Option<Result<Fence, Error>>>,
+    there: Condvar,
+}
+
+impl LateFence {
+    pub(super) fn set(&self, fence: Result<Fence, Error>) {
+        *self.fence.lock().unwrap_or_else(PoisonError::into_inner) = Some(fence);
+        self.there.notify_all();
+    }
+
+    /// `None` at the deadline.
+    pub(crate) fn get(&self, deadline: Deadline) -> Option<Result<Fence, Error>> {
+        let mut fence = self.fence.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(found) = &*fence {
+                return Some(match found {
+                    Ok(fence) => fence.try_clone().map_err(Error::from),
+                    Err(error) => Err(error.clone()),
+                });
+            }
+            let left = deadline.remaining().unwrap_or(STEP).min(STEP);
+            if left.is_zero() {
+                return None;
+            }
+            let waited = self.there.wait_timeout(fence, left);
+            fence = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// What is needed to see the end of work on one device.
+pub(crate) struct Core {
+    /// `None` without Vulkan 1.2.
+    pub(crate) timeline: Option<Timeline>,
+    /// Polls the wgpu device, without blocking.
+    pub(crate) poll: Box<dyn Fn() -> Polled + Send + Sync>,
+    /// Submits a mark that waits for a submission to carry it. Does nothing where it does not wait (any more).
+    flush: Flush,
+    /// The highest value whose signal has been submitted.
+    marked: AtomicU64,
+    lost: AtomicBool,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("timeline", &self.timeline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(super) fn new(
+        timeline: Option<Timeline>,
+        poll: Box<dyn Fn() -> Polled + Send + Sync>,
+        flush: Flush,
+    ) -> Self {
+        Self {
+            timeline,
+            poll,
+            flush,
+            marked: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether work is done, or never will be.
+    pub(super) fn is_over(&self, mark: &Mark) -> bool {
+        self.is_lost() || self.is_done(mark)
+    }
+
+    pub(crate) fn is_done(&self, mark: &Mark) -> bool {
+        match mark {
+            Mark::Counter(value) => self
+                .timeline
+                .as_ref()
+                .is_some_and(|timeline| timeline.value().is_ok_and(|now| now >= *value)),
+            Mark::Callback(done) => done.load(Ordering::Acquire),
+        }
+    }
+
+    /// The signal of `value` has been given to wgpu to submit.
+    pub(crate) fn marked(&self, value: u64) {
+        self.marked.fetch_max(value, Ordering::Release);
+    }
+
+    /// What is outstanding is never seen to be done.
+    pub(super) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_marked(&self, mark: &Mark) -> bool {
+        match mark {
+            Mark::Counter(value) => self.marked.load(Ordering::Acquire) >= *value,
+            Mark::Callback(_) => true,
+        }
+    }
+
+    /// Has the work's end marked, if nothing that came after it has done so.
+    fn flush(&self, mark: &Mark) {
+        if let (Mark::Counter(value), false) = (mark, self.is_marked(mark)) {
+            // As polling, it may be where wgpu finds its device lost.
+            let flushed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.flush)(*value)));
+            match flushed {
+                Ok(Ok(true)) => self.marked(*value),
+                // Somebody else marks it, or it goes with the next submission.
+                Ok(Ok(false)) => {}
+                Ok(Err(_)) | Err(_) => self.lose(),
+            }
+        }
+    }
+
+    /// Waits a little for work to be done; finds out when it never will be.
+    pub(super) fn step(&self, mark: &Mark, limit: Duration) {
+        match (mark, &self.timeline) {
+            (Mark::Counter(value), Some(timeline)) => {
+                self.flush(mark);
+                let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+                match timeline.wait(*value, limit) {
+                    Reached::Yes => {}
+                    Reached::Lost => self.lose(),
+                    // wgpu does not say that it dropped a submission because its device was destroyed. If all that it
+                    // did submit is done and the counter is not there, ours was not among them.
+                    Reached::No if self.marked.load(Ordering::Acquire) < *value => {}
+                    Reached::No if self.polled() == Some(Polled::Empty) => {
+                        // The two counters of one submission need not show at the same time.
+                        let again = u64::try_from(STEP.as_nanos()).unwrap_or(u64::MAX);
+                        if timeline.wait(*value, again) != Reached::Yes {
+                            self.lose();
+                        }
+                    }
+                    Reached::No => {}
+                }
+            }
+            _ => {
+                self.polled();
+                if !self.is_done(mark) {
+                    std::thread::sleep(limit.min(TICK));
+                }
+            }
+        }
+    }
+
+    /// wgpu panics when it finds its device lost while polling.
+    fn polled(&self) -> Option<Polled> {
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.poll)()));
+        if polled.is_err() {
+            self.lose();
+        }
+        polled.ok()
+    }
+
+    /// Waits on this thread. `false` at the deadline.
+    pub(crate) fn wait(&self, mark: &Mark, deadline: Deadline) -> bool {
+        loop {
+            if self.is_over(mark) {
+                return true;
+            }
+            let left = deadline.remaining().unwrap_or(STEP).min(STEP);
+            if left.is_zero() {
+                return false;
+            }
+            self.step(mark, left);
+        }
+    }
+}
