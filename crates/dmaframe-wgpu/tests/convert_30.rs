@@ -12,4 +12,11 @@ mod common;
 #[allow(dead_code)]
 mod pack;
 
-common::version_30!("each/convert.rs");
+common::version_30!(
+    "each/convert.rs",
+    pixels: "each/convert/pixels.rs",
+    colour: "each/convert/colour.rs",
+    scaling: "each/convert/scaling.rs",
+    targets: "each/convert/targets.rs",
+    refused: "each/convert/refused.rs",
+);

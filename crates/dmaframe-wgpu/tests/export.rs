@@ -3,4 +3,10 @@
 
 mod common;
 
-common::each_version!("each/export.rs");
+common::each_version!(
+    "each/export.rs",
+    formats: "each/export/formats.rs",
+    memfds: "each/export/memfds.rs",
+    chroma: "each/export/chroma.rs",
+    slots: "each/export/slots.rs",
+);

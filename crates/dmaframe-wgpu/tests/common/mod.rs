@@ -77,9 +77,10 @@ pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Includes a file of tests once for each version, where `dw` is this crate's module for it.
+/// Includes a file of tests once for each version, where `dw` is this crate's module for it, and further files in modules of
+/// their own, which see what is in the first.
 macro_rules! version_28 {
-    ($file:literal) => {
+    ($file:literal $(, $part:ident: $path:literal)* $(,)?) => {
         #[cfg(feature = "wgpu-28")]
         mod v28 {
             use dmaframe_wgpu::v28 as dw;
@@ -97,12 +98,16 @@ macro_rules! version_28 {
             }
             include!("common/device.rs");
             include!($file);
+            $(mod $part {
+                use super::*;
+                include!($path);
+            })*
         }
     };
 }
 
 macro_rules! version_29 {
-    ($file:literal) => {
+    ($file:literal $(, $part:ident: $path:literal)* $(,)?) => {
         #[cfg(feature = "wgpu-29")]
         mod v29 {
             use dmaframe_wgpu::v29 as dw;
@@ -118,12 +123,16 @@ macro_rules! version_29 {
             }
             include!("common/device.rs");
             include!($file);
+            $(mod $part {
+                use super::*;
+                include!($path);
+            })*
         }
     };
 }
 
 macro_rules! version_30 {
-    ($file:literal) => {
+    ($file:literal $(, $part:ident: $path:literal)* $(,)?) => {
         #[cfg(feature = "wgpu-30")]
         mod v30 {
             use dmaframe_wgpu::v30 as dw;
@@ -139,15 +148,19 @@ macro_rules! version_30 {
             }
             include!("common/device.rs");
             include!($file);
+            $(mod $part {
+                use super::*;
+                include!($path);
+            })*
         }
     };
 }
 
 macro_rules! each_version {
-    ($file:literal) => {
-        $crate::common::version_28!($file);
-        $crate::common::version_29!($file);
-        $crate::common::version_30!($file);
+    ($($files:tt)*) => {
+        $crate::common::version_28!($($files)*);
+        $crate::common::version_29!($($files)*);
+        $crate::common::version_30!($($files)*);
     };
 }
 
