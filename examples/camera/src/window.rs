@@ -75,6 +75,8 @@ pub(crate) fn show<T: Send + 'static>(
     let camera = std::thread::Builder::new().name("camera".into()).spawn(move || {
         let ended = camera(&putting);
         if let Err(error) = &ended {
+            // The window may be looked at later than the terminal, and stays until somebody closes it.
+            println!("note: {error:#}");
             putting.say(format!("{error:#}"));
         }
         putting.end();
