@@ -8,6 +8,7 @@
 //! - [`Daemon`]: PipeWire's real daemons, each test with its own.
 //! - [`Portal`]: the desktop's real portal.
 //! - [`SwSync`] and [`Vgem`]: fences that signal when the test says so.
+//! - [`frames`] (feature `frames`): frames with a known picture.
 //!
 //! ```
 //! # fn test() {
@@ -20,6 +21,8 @@ mod allocations;
 mod daemon;
 mod device;
 mod fences;
+#[cfg(feature = "frames")]
+pub mod frames;
 mod leaks;
 mod memory;
 mod portal;

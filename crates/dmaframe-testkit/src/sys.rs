@@ -286,3 +286,20 @@ unsafe impl GlobalAlloc for CountingAllocator {
         unsafe { System.realloc(start, layout, size) }
     }
 }
+
+/// Private memory: the one promise of a test.
+#[cfg(feature = "frames")]
+pub(crate) fn private_frame(
+    fourcc: dmaframe_core::Fourcc,
+    size: dmaframe_core::Size,
+    objects: Vec<std::sync::Arc<dmaframe_core::Object>>,
+    planes: &[dmaframe_core::Plane],
+) -> Result<dmaframe_core::Frame, dmaframe_core::Error> {
+    use dmaframe_core::{Fence, Frame, FrameMeta, Lease, Modifier, next_generation};
+    // SAFETY: the descriptors are the test's own and nobody else's: `frame_in` takes them.
+    let buffer = unsafe {
+        dmaframe_core::raw::private_buffer(fourcc, Modifier::LINEAR, size, objects, planes, next_generation())
+    }?;
+    let meta = FrameMeta::default();
+    Frame::new(std::sync::Arc::new(buffer), meta, Fence::Signaled, Lease::none())
+}

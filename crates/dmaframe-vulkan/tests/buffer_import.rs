@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Shape, TIGHT, dmabuf_bench, same, udmabuf_frame};
+use common::dmabuf_bench;
 use dmaframe_core::{Fourcc, Size, format::all_formats};
+use dmaframe_testkit::frames::{self, Shape, TIGHT, same, udmabuf_frame};
 use dmaframe_vulkan::{Importer, Route};
 
 #[test]
@@ -74,10 +75,10 @@ fn a_heap_buffer_is_read_exactly() {
     let heap = dmaframe_testkit::need!(dmaframe_testkit::Device::SystemHeap);
     let Some(bench) = dmabuf_bench() else { return };
     let (fourcc, size) = (Fourcc::YUYV, Size::new(640, 480));
-    let (planes, sizes) = common::planes(fourcc, size, TIGHT);
+    let (planes, sizes) = frames::planes(fourcc, size, TIGHT);
     let fd = dmaframe_testkit::system_heap(&heap, sizes[0], true).unwrap();
-    let bytes = common::picture(common::tight(fourcc, size), 3);
-    let frame = common::frame_in(vec![fd], fourcc, size, &planes, &bytes).unwrap();
+    let bytes = frames::picture(frames::tight_len(fourcc, size), 3);
+    let frame = frames::frame_in(vec![fd], fourcc, size, &planes, &bytes).unwrap();
     let importer = Importer::new(&bench.gpu);
     let held = importer.buffer(&frame).unwrap();
     same(&bench.read(&held), &bytes, "system heap");
@@ -97,7 +98,7 @@ fn a_second_picture_in_the_same_buffer_is_seen_without_a_new_import() {
     let import = std::sync::Arc::clone(&held.import);
     drop(held);
     bench.queue.poll().unwrap();
-    let second = common::picture(first.len(), 5);
+    let second = frames::picture(first.len(), 5);
     frame
         .map_write(common::SOON)
         .unwrap()

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Shape, TIGHT, dmabuf_bench, udmabuf_frame};
+use common::dmabuf_bench;
 use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, Object, Size};
+use dmaframe_testkit::frames::{Shape, TIGHT, udmabuf_frame};
 use dmaframe_testkit::{CountingAllocator, allocated_by};
 use dmaframe_vulkan::{ImportOptions, Importer};
 

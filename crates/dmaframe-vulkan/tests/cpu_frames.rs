@@ -3,8 +3,9 @@
 mod common;
 
 use ash::ext;
-use common::{Shape, TIGHT, memfd_frame, open, same, udmabuf_frame};
+use common::open;
 use dmaframe_core::{Fourcc, Frame, FrameMeta, Layout, Size};
+use dmaframe_testkit::frames::{self, Shape, TIGHT, memfd_frame, same, udmabuf_frame};
 use dmaframe_vulkan::{Error, Importer, OpenOptions, Readback, Refusal, Route, Upload, ash};
 
 #[test]
@@ -44,7 +45,7 @@ fn pages_of_a_memfd_are_read_exactly_where_they_are() {
     // The next picture in the same pages needs no new import.
     let (mut frame, _) = memfd_frame(Fourcc::R8, Size::new(640, 480), TIGHT, 2);
     drop(importer.host_pointer(&frame).unwrap());
-    let later = common::picture(640 * 480, 3);
+    let later = frames::picture(640 * 480, 3);
     frame
         .map_write(common::SOON)
         .unwrap()

@@ -3,8 +3,9 @@
 mod common;
 
 use ash::{ext, vk};
-use common::{TIGHT, dmabuf_bench, open, same, udmabuf_frame};
+use common::{dmabuf_bench, open};
 use dmaframe_core::{Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, ObjectKind, Size, next_generation};
+use dmaframe_testkit::frames::{self, TIGHT, same, udmabuf_frame};
 use dmaframe_vulkan::{Importer, OpenOptions, Refusal, ash, export};
 
 fn frame_of(buffer: &std::sync::Arc<dmaframe_core::Buffer>) -> Frame {
@@ -147,7 +148,7 @@ fn foreign_memory_is_written_as_target_and_views_copy_it_out() {
     let Some((source, bytes)) = udmabuf_frame(Fourcc::NV12, size, TIGHT, 1) else {
         return;
     };
-    let Some((target, _)) = udmabuf_frame(Fourcc::NV12, size, common::Shape { padding: 64, ..TIGHT }, 2)
+    let Some((target, _)) = udmabuf_frame(Fourcc::NV12, size, frames::Shape { padding: 64, ..TIGHT }, 2)
     else {
         return;
     };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ash::{khr, vk};
-use common::{Bench, TIGHT, dmabuf_bench, open, same};
+use common::{Bench, dmabuf_bench, open};
 use dmaframe_core::{
     Access, Fence, Fourcc, Frame, FrameMeta, FrameParts, Plane, ReturnQueue, Size, SyncFile, Waited,
 };
+use dmaframe_testkit::frames::{self, TIGHT, same};
 use dmaframe_testkit::{Device, SwSync, need};
 use dmaframe_vulkan::{Importer, OpenOptions, Readback, ValidationLog, ash, raw, sync};
 
@@ -26,7 +27,7 @@ fn shared_frame(device: &std::path::Path, acquire: Fence) -> (Frame, Frame) {
         offset: 0,
         stride: 640,
     };
-    let camera = common::frame_in(vec![other], Fourcc::R8, SIZE, &[plane], &vec![0; LEN]).unwrap();
+    let camera = frames::frame_in(vec![other], Fourcc::R8, SIZE, &[plane], &vec![0; LEN]).unwrap();
     let mut parts = FrameParts::new(Fourcc::R8, SIZE);
     parts.objects.push(fd);
     parts.planes.push(plane);
@@ -72,7 +73,7 @@ fn a_pending_acquire_fence_is_waited_for_on_the_gpu() {
     let importer = Importer::new(&bench.gpu);
     let held = importer.buffer(&frame).unwrap();
     let mut back = Readback::new(&bench.gpu, Fourcc::R8, SIZE).unwrap();
-    let late = common::picture(LEN, 9);
+    let late = frames::picture(LEN, 9);
     let camera = late_camera(camera, timeline, late.clone());
 
     let begin = Instant::now();
@@ -181,7 +182,7 @@ fn a_plain_device_waits_on_the_cpu_with_a_deadline() {
 
 /// A slot of a producer in a frame.
 fn leased(bench: &Bench) -> Option<(Arc<ReturnQueue>, Frame)> {
-    let (frame, _) = common::udmabuf_frame(Fourcc::R8, SIZE, TIGHT, 1)?;
+    let (frame, _) = frames::udmabuf_frame(Fourcc::R8, SIZE, TIGHT, 1)?;
     let queue = ReturnQueue::new(1).unwrap();
     let buffer = Arc::clone(frame.buffer());
     drop(frame);
@@ -345,7 +346,7 @@ fn many_submissions_in_flight_wait_for_a_free_slot_until_the_deadline() {
 fn threads_share_a_queue_and_an_importer() {
     let Some(bench) = dmabuf_bench() else { return };
     let importer = Importer::new(&bench.gpu);
-    let Some((frame, bytes)) = common::udmabuf_frame(Fourcc::NV12, Size::new(64, 48), TIGHT, 1) else {
+    let Some((frame, bytes)) = frames::udmabuf_frame(Fourcc::NV12, Size::new(64, 48), TIGHT, 1) else {
         return;
     };
     std::thread::scope(|scope| {
@@ -373,7 +374,7 @@ fn a_release_fence_is_on_the_dma_buf_and_in_the_lease() {
         offset: 0,
         stride: 640,
     };
-    let first = common::frame_in(vec![fd], Fourcc::R8, SIZE, &[plane], &vec![0; LEN]).unwrap();
+    let first = frames::frame_in(vec![fd], Fourcc::R8, SIZE, &[plane], &vec![0; LEN]).unwrap();
     let buffer = Arc::clone(first.buffer());
     drop(first);
     let producer = ReturnQueue::new(1).unwrap();

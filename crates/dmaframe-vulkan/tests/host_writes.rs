@@ -6,10 +6,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ash::{ext, vk};
-use common::{Bench, SOON, Shape, TIGHT, frame_in, memfd_frame, open, planes, same, udmabuf_frame};
+use common::{Bench, SOON, open};
 use dmaframe_core::{
     Buffer, DeviceClaim, Error as FrameError, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Size,
 };
+use dmaframe_testkit::frames::{Shape, TIGHT, frame_in, memfd_frame, planes, same, udmabuf_frame};
 use dmaframe_vulkan::{BufferImport, Importer, OpenOptions, Refusal, ash, raw};
 
 const USAGE: vk::BufferUsageFlags = vk::BufferUsageFlags::TRANSFER_DST;

@@ -3,8 +3,9 @@
 mod common;
 
 use ash::{ext, vk};
-use common::{Shape, TIGHT, dmabuf_bench, open, same, udmabuf_frame};
+use common::{dmabuf_bench, open};
 use dmaframe_core::{Fourcc, Modifier, Size};
+use dmaframe_testkit::frames::{Shape, TIGHT, same, udmabuf_frame};
 use dmaframe_vulkan::{Importer, OpenOptions, Refusal, Route, ash};
 
 /// Formats of one plane, and of several, each plane an image.

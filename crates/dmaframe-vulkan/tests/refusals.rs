@@ -6,9 +6,10 @@ mod common;
 use std::sync::Mutex;
 
 use ash::{ext, khr};
-use common::{TIGHT, dmabuf_bench, memfd_frame, open, udmabuf_frame};
+use common::{dmabuf_bench, open};
 use dmaframe_core::{Fourcc, Size};
 use dmaframe_testkit::Leaks;
+use dmaframe_testkit::frames::{self, TIGHT, memfd_frame, udmabuf_frame};
 use dmaframe_vulkan::{Error, ImportOptions, Importer, OpenOptions, Refusal, Route, ash};
 
 static TURN: Mutex<()> = Mutex::new(());
@@ -54,7 +55,7 @@ fn what_is_refused_leaves_nothing_behind() {
         );
         assert_eq!((Leaks::now(), bench.gpu.live()), before);
     }
-    common::same(
+    frames::same(
         &dmabuf.map_read(common::SOON).unwrap().to_tight().unwrap(),
         &bytes,
         "the frame after refusals",
@@ -81,7 +82,7 @@ fn a_buffer_smaller_than_the_image_needs_is_refused_before_the_driver_sees_it() 
     };
     let end = u64::from(stride) * u64::from(height - 1) + 64;
     let fd = dmaframe_testkit::udmabuf(&device, end).unwrap();
-    let frame = common::frame_in(vec![fd], Fourcc::R8, size, &[plane], &common::picture(64 * 64, 1)).unwrap();
+    let frame = frames::frame_in(vec![fd], Fourcc::R8, size, &[plane], &frames::picture(64 * 64, 1)).unwrap();
     let importer = Importer::new(&bench.gpu);
     if bench.gpu.extensions().dmabuf() {
         drop(importer.buffer(&frame).unwrap());
@@ -175,7 +176,7 @@ fn a_read_only_descriptor_can_be_read_or_is_refused_but_never_written() {
     let before = Leaks::now();
     for _ in 0..10 {
         match importer.buffer(&frame) {
-            Ok(held) => common::same(&bench.read(&held), &[0; 64 * 64], "read-only"),
+            Ok(held) => frames::same(&bench.read(&held), &[0; 64 * 64], "read-only"),
             Err(error) => {
                 println!("{error}");
                 assert!(error.refusal().is_some(), "{error}");
@@ -223,17 +224,17 @@ fn extreme_layouts_are_read_exactly_or_refused_with_a_reason() {
             stride,
         };
         let fd = dmaframe_testkit::udmabuf(&device, object).unwrap();
-        let bytes = common::picture(common::tight(fourcc, size), 3);
-        let frame = common::frame_in(vec![fd], fourcc, size, &[plane], &bytes).unwrap();
+        let bytes = frames::picture(frames::tight_len(fourcc, size), 3);
+        let frame = frames::frame_in(vec![fd], fourcc, size, &[plane], &bytes).unwrap();
         let what = format!("{fourcc} {size} at {offset} stride {stride}");
         let held = importer
             .buffer(&frame)
             .unwrap_or_else(|error| panic!("{what}: {error}"));
-        common::same(&bench.read(&held), &bytes, &what);
+        frames::same(&bench.read(&held), &bytes, &what);
         drop(held);
         for import in [Importer::image, Importer::multi_planar_image] {
             match import(&importer, &frame) {
-                Ok(held) => common::same(&bench.read_image(&held), &bytes, &what),
+                Ok(held) => frames::same(&bench.read_image(&held), &bytes, &what),
                 Err(error) => {
                     println!("{what}: {error}");
                     assert!(error.refusal().is_some(), "{error}");

@@ -5,10 +5,11 @@ mod common;
 
 use std::sync::Arc;
 
-use common::TIGHT;
 use dmaframe_core::{Fence, Fourcc, FrameMeta, ReturnQueue, Size};
+use dmaframe_testkit::frames;
 use dmaframe_testkit::{CountingAllocator, Leaks, allocated_by};
 use dmaframe_vulkan::{Gpu, Importer, Readback};
+use frames::TIGHT;
 
 #[global_allocator]
 static GLOBAL: CountingAllocator = CountingAllocator;
@@ -27,7 +28,7 @@ fn ten_thousand_frames_through_four_slots_leave_nothing_behind() {
     let (importer, size) = (Importer::new(&gpu), Size::new(64, 48));
     let mut buffers = Vec::new();
     for seed in 0..4 {
-        let Some((frame, _)) = common::udmabuf_frame(Fourcc::NV12, size, TIGHT, seed) else {
+        let Some((frame, _)) = frames::udmabuf_frame(Fourcc::NV12, size, TIGHT, seed) else {
             return;
         };
         buffers.push(Arc::clone(frame.buffer()));

@@ -5,8 +5,9 @@ mod common;
 use std::sync::Arc;
 
 use ash::{ext, khr, vk};
-use common::{Shape, TIGHT, open, same, udmabuf_frame};
+use common::open;
 use dmaframe_core::{Fourcc, Size};
+use dmaframe_testkit::frames::{Shape, TIGHT, same, udmabuf_frame};
 use dmaframe_vulkan::{Error, Extensions, Gpu, Importer, OpenOptions, Readback, ash, raw};
 
 const PADDED: Shape = Shape {

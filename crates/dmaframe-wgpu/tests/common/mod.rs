@@ -8,14 +8,13 @@
     reason = "each test binary uses its part"
 )]
 
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use dmaframe_core::{
-    Error as FrameError, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Modifier, Object, Plane, Size,
+use dmaframe_core::Frame;
+pub(crate) use dmaframe_testkit::frames::{
+    Shape, TIGHT, frame_in, memfd_frame, picture, planes, same, tight_len, udmabuf_frame,
 };
-use dmaframe_testkit::{Device, find, skip};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
@@ -167,87 +166,14 @@ macro_rules! each_version {
 #[allow(unused_imports)]
 pub(crate) use {each_version, version_28, version_29, version_30};
 
-/// A picture in which no two neighbouring bytes, rows or planes look alike.
-pub(crate) fn picture(len: usize, seed: u8) -> Vec<u8> {
-    let mut state = u32::from(seed) | 0x1000;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        })
-        .collect()
+/// Writes without waiting for anybody's fences: the producer's own are what others wait for.
+pub(crate) fn write_now(camera: &Frame, bytes: &[u8]) {
+    raw::write(camera, bytes);
 }
 
-/// How a test lays a picture out: in how many objects, at what offset, with how much padding in a row.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    pub(crate) objects: usize,
-    pub(crate) offset: u64,
-    pub(crate) padding: u32,
-}
-
-pub(crate) const TIGHT: Shape = Shape {
-    objects: 1,
-    offset: 0,
-    padding: 0,
-};
-
-/// Planes of a shape, and each object's bytes.
-pub(crate) fn planes(fourcc: Fourcc, size: Size, shape: Shape) -> (Vec<Plane>, Vec<u64>) {
-    let info = fourcc.info().unwrap();
-    let objects = shape.objects.min(info.planes().len());
-    let mut ends = vec![shape.offset; objects];
-    let planes = info.planes().iter().enumerate().map(|(index, format)| {
-        let object = index.min(objects - 1);
-        let stride = u32::try_from(format.row_bytes(size.width)).unwrap() + shape.padding;
-        let offset = ends[object];
-        ends[object] += u64::from(stride) * u64::from(format.rows(size.height));
-        Plane {
-            object,
-            offset,
-            stride,
-        }
-    });
-    let planes: Vec<_> = planes.collect();
-    (planes, ends)
-}
-
-/// Private memory in which the picture of `bytes` (tight) has been written.
-pub(crate) fn frame_in(
-    objects: Vec<OwnedFd>,
-    fourcc: Fourcc,
-    size: Size,
-    planes: &[Plane],
-    bytes: &[u8],
-) -> Result<Frame, FrameError> {
-    let objects = objects
-        .into_iter()
-        .enumerate()
-        .map(|(index, fd)| Object::new(fd, index).map(Arc::new))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut frame = raw::frame(fourcc, size, objects, planes)?;
-    frame.map_write(SOON)?.copy_from_tight(bytes)?;
-    Ok(frame)
-}
-
-/// The one promise of a test.
+/// A camera's own mapping.
 mod raw {
     use super::*;
-
-    pub(super) fn frame(
-        fourcc: Fourcc,
-        size: Size,
-        objects: Vec<Arc<Object>>,
-        planes: &[Plane],
-    ) -> Result<Frame, FrameError> {
-        let generation = dmaframe_core::next_generation();
-        // SAFETY: the descriptors are the test's own and nobody else's.
-        let buffer = unsafe {
-            dmaframe_core::raw::private_buffer(fourcc, Modifier::LINEAR, size, objects, planes, generation)
-        }?;
-        let meta = FrameMeta::default();
-        Frame::new(Arc::new(buffer), meta, Fence::Signaled, Lease::none())
-    }
 
     pub(super) fn write(camera: &Frame, bytes: &[u8]) {
         use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -267,55 +193,4 @@ mod raw {
             munmap(to, bytes.len()).unwrap();
         }
     }
-}
-
-/// A udmabuf frame with a picture, and the picture.
-pub(crate) fn udmabuf_frame(fourcc: Fourcc, size: Size, shape: Shape, seed: u8) -> Option<(Frame, Vec<u8>)> {
-    let device = match find(Device::Udmabuf) {
-        Ok(device) => device,
-        Err(reason) => {
-            skip(&reason);
-            return None;
-        }
-    };
-    let (planes, sizes) = planes(fourcc, size, shape);
-    let fds = sizes
-        .iter()
-        .map(|len| dmaframe_testkit::udmabuf(&device, *len).unwrap())
-        .collect();
-    let bytes = picture(tight_len(fourcc, size), seed);
-    Some((frame_in(fds, fourcc, size, &planes, &bytes).unwrap(), bytes))
-}
-
-/// A memfd frame with a picture, and the picture.
-pub(crate) fn memfd_frame(fourcc: Fourcc, size: Size, shape: Shape, seed: u8) -> (Frame, Vec<u8>) {
-    let (planes, sizes) = planes(fourcc, size, shape);
-    let fds = sizes
-        .iter()
-        .map(|len| dmaframe_testkit::memfd(*len, true).unwrap().into())
-        .collect();
-    let bytes = picture(tight_len(fourcc, size), seed);
-    (frame_in(fds, fourcc, size, &planes, &bytes).unwrap(), bytes)
-}
-
-pub(crate) fn tight_len(fourcc: Fourcc, size: Size) -> usize {
-    usize::try_from(Layout::tight(fourcc, size).unwrap().tight_len()).unwrap()
-}
-
-/// Fails with the first difference instead of two megabytes of numbers.
-pub(crate) fn same(found: &[u8], wanted: &[u8], what: &str) {
-    assert_eq!(found.len(), wanted.len(), "{what}: length");
-    let wrong = found.iter().zip(wanted).filter(|(a, b)| a != b).count();
-    let first = found.iter().zip(wanted).position(|(a, b)| a != b);
-    assert_eq!(
-        wrong,
-        0,
-        "{what}: {wrong} of {} bytes wrong, the first at {first:?}",
-        wanted.len()
-    );
-}
-
-/// Writes without waiting for anybody's fences: the producer's own are what others wait for.
-pub(crate) fn write_now(camera: &Frame, bytes: &[u8]) {
-    raw::write(camera, bytes);
 }
