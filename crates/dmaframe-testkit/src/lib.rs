@@ -8,7 +8,7 @@
 //! - [`Daemon`]: PipeWire's real daemons, each test with its own.
 //! - [`Portal`]: the desktop's real portal.
 //! - [`SwSync`] and [`Vgem`]: fences that signal when the test says so.
-//! - [`frames`] (feature `frames`): frames with a known picture.
+//! - `frames` (a feature of this name): frames with a known picture.
 //!
 //! ```
 //! # fn test() {
