@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+use std::time::Duration;
 
 use ash::vk;
 use dmaframe_core::{Access, Deadline, Frame};
@@ -35,6 +37,7 @@ pub(crate) struct Inner {
     raw: RawQueue,
     timeline: Timeline,
     state: Mutex<State>,
+    let_go: Condvar,
 }
 
 struct State {
@@ -43,8 +46,10 @@ struct State {
     last: u64,
     /// Semaphores without payload, for waiting and for exporting.
     spare: Vec<Semaphore>,
-    /// Slots there are, free, recording or busy.
+    /// Slots there are, free, recording, busy or letting go.
     made: usize,
+    /// Submissions that are done, and whose holds a thread is dropping.
+    letting_go: Vec<(u64, ThreadId)>,
 }
 
 /// What one submission keeps.
@@ -66,6 +71,8 @@ pub(crate) enum Hold {
 
 /// Submissions in flight at most.
 const SLOTS: usize = 16;
+/// How long one wait for another thread is.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Gpu {
     /// The queue of a device that [`OpenOptions::open`](crate::OpenOptions::open) made.
@@ -105,7 +112,9 @@ impl Queue {
                 last: 0,
                 spare: Vec::new(),
                 made: 0,
+                letting_go: Vec::with_capacity(SLOTS),
             }),
+            let_go: Condvar::new(),
         };
         Ok(Self(Arc::new(inner)))
     }
@@ -244,15 +253,42 @@ impl Queue {
                 break;
             };
             state.spare.append(&mut slot.waits);
+            state.letting_go.push((slot.serial, std::thread::current().id()));
+            drop(state);
             // Never exported: it has a payload that nobody waits for.
             let unused = slot.signal.take();
-            drop(state);
+            let mut done = LettingGo {
+                queue: self,
+                slot: Some(slot),
+            };
             // Frames' leases run here, outside the lock.
-            slot.holds.clear();
+            if let Some(slot) = &mut done.slot {
+                slot.holds.clear();
+            }
             drop(unused);
-            self.state().free.push(slot);
         }
         value
+    }
+
+    /// Waits for another thread to have dropped what finished work held: who waited for the work counts on that.
+    /// `false` at the deadline.
+    pub(crate) fn wait_let_go(&self, serial: u64, deadline: Deadline) -> bool {
+        // A lease that waits here for its own work would wait for itself.
+        let here = std::thread::current().id();
+        let held = |state: &mut State| {
+            let mut others = state.letting_go.iter().filter(|(_, thread)| *thread != here);
+            others.any(|(held, _)| *held == serial)
+        };
+        let mut state = self.state();
+        while held(&mut state) {
+            let left = deadline.remaining().unwrap_or(LOOK).min(LOOK);
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.0.let_go.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     /// Blocks until the device has come to `serial`; `false` at the deadline.
@@ -282,6 +318,24 @@ fn pop_done(busy: &mut VecDeque<Slot>, done: u64) -> Option<Slot> {
         busy.pop_front()
     } else {
         None
+    }
+}
+
+/// A slot whose work is done. A lease that panics does not lose it.
+struct LettingGo<'a> {
+    queue: &'a Queue,
+    slot: Option<Slot>,
+}
+
+impl Drop for LettingGo<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            let mut state = self.queue.state();
+            state.letting_go.retain(|(serial, _)| *serial != slot.serial);
+            state.free.push(slot);
+            drop(state);
+            self.queue.0.let_go.notify_all();
+        }
     }
 }
 

@@ -24,24 +24,29 @@ impl Submission {
         }
     }
 
-    /// Whether the work is done. Does not block.
+    /// Whether the work is done, and what it held is let go of. Does not block.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn is_done(&self) -> Result<bool, Error> {
-        Ok(self.queue.retire()? >= self.serial)
+        let done = self.queue.retire()? >= self.serial;
+        Ok(done && self.queue.wait_let_go(self.serial, Deadline::now()))
     }
 
-    /// Blocks until the work is done or the deadline passes.
+    /// Blocks until the work is done and what it held is let go of, or the deadline passes.
     ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::Vk`].
     pub fn wait(&self, deadline: impl Into<Deadline>) -> Result<Waited, Error> {
-        if !self.queue.wait_until(self.serial, deadline.into())? {
+        let deadline = deadline.into();
+        if !self.queue.wait_until(self.serial, deadline)? {
             return Ok(Waited::TimedOut);
         }
         self.queue.retire()?;
-        Ok(Waited::Signaled)
+        Ok(match self.queue.wait_let_go(self.serial, deadline) {
+            true => Waited::Signaled,
+            false => Waited::TimedOut,
+        })
     }
 
     /// The work's completion as a fence, if it was asked for with

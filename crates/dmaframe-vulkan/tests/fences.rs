@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ash::{khr, vk};
 use common::{Bench, dmabuf_bench, open};
 use dmaframe_core::{
-    Access, Fence, Fourcc, Frame, FrameMeta, FrameParts, Plane, ReturnQueue, Size, SyncFile, Waited,
+    Access, Fence, Fourcc, Frame, FrameMeta, FrameParts, Lease, Plane, ReturnQueue, Size, SyncFile, Waited,
 };
 use dmaframe_testkit::frames::{self, TIGHT, same};
 use dmaframe_testkit::{Device, SwSync, need};
@@ -360,6 +360,50 @@ fn threads_share_a_queue_and_an_importer() {
         }
     });
     drop((importer, frame));
+    bench.done();
+}
+
+#[test]
+fn who_waited_for_work_finds_what_it_held_let_go_whichever_thread_saw_it_done() {
+    let Some(bench) = dmabuf_bench() else { return };
+    let Some((frame, bytes)) = frames::udmabuf_frame(Fourcc::NV12, Size::new(64, 48), TIGHT, 1) else {
+        return;
+    };
+    let (entered, inside) = std::sync::mpsc::channel();
+    let (leave, left) = std::sync::mpsc::channel::<()>();
+    let left = std::sync::Mutex::new(left);
+    // A producer that takes its time when its frame comes home.
+    let lease = Lease::on_release(move |_| {
+        entered.send(()).unwrap();
+        let _ = left.lock().unwrap().recv();
+    });
+    let buffer = Arc::clone(frame.buffer());
+    drop(frame);
+    let slow = Frame::new(buffer, FrameMeta::default(), Fence::Signaled, lease).unwrap();
+    let importer = Importer::new(&bench.gpu);
+    let held = importer.buffer(&slow).unwrap();
+    let mut back = Readback::new(&bench.gpu, Fourcc::NV12, Size::new(64, 48)).unwrap();
+    let work = bench.queue.submit(common::SOON, |commands| {
+        commands.reads(&held.frame)?;
+        commands.copy(&held.import, back.target())
+    });
+    let work = work.unwrap();
+    drop((held, slow, importer));
+    std::thread::scope(|scope| {
+        // This one sees the work's end, and is in the lease then.
+        scope.spawn(|| {
+            while bench.queue.in_flight() > 0 {
+                bench.queue.poll().unwrap();
+            }
+        });
+        inside.recv().unwrap();
+        assert!(!work.is_done().unwrap());
+        assert_eq!(work.wait(Duration::from_millis(30)).unwrap(), Waited::TimedOut);
+        drop(leave);
+        assert!(work.wait(common::SOON).unwrap().is_signaled());
+    });
+    same(back.bytes().unwrap(), &bytes, "after the wait");
+    drop((back, work));
     bench.done();
 }
 
