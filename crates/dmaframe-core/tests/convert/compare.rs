@@ -101,6 +101,22 @@ pub(super) fn expected420(
     reference::halve(&all.crop(rect).upright(meta.orientation))
 }
 
+/// What NV12 and I420 have to be, of pixels.
+pub(super) fn encoded420(rgba: &Grid<[f64; 4]>, encode: ColorInfo) -> (Grid<f64>, Grid<[f64; 2]>) {
+    reference::halve(&Grid::new(rgba.size, |x, y| {
+        let [r, g, b, _] = rgba.at(x, y);
+        reference::encode([r, g, b], encode)
+    }))
+}
+
+/// Pixels that were written.
+pub(super) fn read_rgba(bytes: &[u8], stride: usize, size: Size) -> Grid<[f64; 4]> {
+    Grid::new(size, |x, y| {
+        let at = y as usize * stride + x as usize * 4;
+        [0, 1, 2, 3].map(|channel| f64::from(bytes[at + channel]))
+    })
+}
+
 pub(super) fn distance420(got: &(Grid<f64>, Grid<[f64; 2]>), want: &(Grid<f64>, Grid<[f64; 2]>)) -> f64 {
     assert_eq!((got.0.size, got.1.size), (want.0.size, want.1.size));
     let off = |got: &f64, want: &f64| (got - (want + 0.5).floor()).abs();
