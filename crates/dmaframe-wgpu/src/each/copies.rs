@@ -14,7 +14,7 @@ use dmaframe_vulkan::{BufferImport, BufferPlane};
 use super::imported::{Kept, PlaneBuffer};
 use super::importer::{Tried, fits, refused};
 use super::submit::Work;
-use super::{Gpu, Source, Submission, sys};
+use super::{Gpu, Source, sys};
 use crate::{Error, Refusal, Route};
 
 /// Most kinds of pictures that have memory at a time.
@@ -94,21 +94,21 @@ impl Copies {
     }
 
     /// Submits the copy and gives its target.
-    pub(super) fn copy(&self, gpu: &Gpu, copy: Copy<'_>) -> Result<(Tried, Option<Submission>), Error> {
+    pub(super) fn copy(&self, gpu: &Gpu, copy: Copy<'_>) -> Result<Tried, Error> {
         let plan = Plan::of(copy.from.planes());
         if let Err(refusal) = fits(gpu, plan.len) {
-            return Ok((Tried::Refused(refusal), None));
+            return Ok(Tried::Refused(refusal));
         }
         let (target, fresh) = match self.target(gpu, &plan, copy.route)? {
             Ok(found) => found,
-            Err(refusal) => return Ok((refused(copy.route, refusal)?, None)),
+            Err(refusal) => return refused(copy.route, refusal),
         };
         let Source::Buffers(planes) = &target.source else {
-            return Ok((Tried::Refused(Refusal::NotVulkan), None));
+            return Ok(Tried::Refused(Refusal::NotVulkan));
         };
         let to = (&planes[0].buffer, target.target, fresh);
         let commands = sys::copy(gpu, copy.from, &plan.pieces, to)?;
-        let submission = gpu.run(Work {
+        gpu.run(Work {
             commands: commands.into_iter().collect(),
             waits: copy.wait.into_iter().collect(),
             frames: copy
@@ -120,7 +120,7 @@ impl Copies {
             keep: vec![Box::new(Arc::clone(copy.from))],
             fence: false,
         })?;
-        Ok((Tried::Taken(target), Some(submission)))
+        Ok(Tried::Taken(target))
     }
 
     /// A target that nobody uses, and whether it is new.

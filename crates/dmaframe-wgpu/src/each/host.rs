@@ -33,5 +33,5 @@ pub(super) fn copy(
         reads: Some(frame),
         wait: gpu.ready(frame, Access::Read, wait)?,
     };
-    Ok(copies.copy(gpu, copy)?.0)
+    copies.copy(gpu, copy)
 }

@@ -1,6 +1,5 @@
 //! The last resort: the CPU copies the picture into memory that the device reads.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,13 +11,17 @@ use super::copies::{Copies, Copy};
 use super::imported::{Kept, PlaneBuffer, Shared};
 use super::importer::{Tried, fits, refused};
 use super::scope::scoped;
-use super::{Gpu, Source, Submission, wgpu};
+use super::submit::gone;
+use super::{Gpu, Source, wgpu};
 use crate::{Error, Refusal, Route};
 
 /// Most kinds of pictures (format and size) that have memory at a time.
 const KINDS: usize = 4;
-/// Staging buffers of a kind: one being written, one being copied, one to spare.
-const STAGES: usize = 3;
+/// Staging buffers of a kind, made when needed: one being written, one being copied, one whose copy's end is marked by that
+/// one's, and one to spare.
+const STAGES: usize = 4;
+/// How long one wait for a staging buffer is.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Memory that pictures are copied into, kept from frame to frame.
 #[derive(Debug)]
@@ -37,8 +40,8 @@ struct Ring {
 
 #[derive(Debug)]
 enum Way {
-    /// Mapped memory of the driver's, and a copy by the GPU. The newest copies, oldest first.
-    Staged(Arc<Upload>, VecDeque<Submission>),
+    /// Mapped memory of the driver's, and a copy by the GPU.
+    Staged(Arc<Upload>),
     /// wgpu's own way, on other backends.
     Written { targets: Vec<Arc<Kept>>, tight: Vec<u8> },
 }
@@ -71,8 +74,8 @@ impl Uploads {
             Way::Written { targets, tight } => {
                 written(gpu, frame, wait, &ring.layout, targets, tight, self.slots)
             }
-            Way::Staged(upload, newest) => {
-                let staged = match stage(upload, newest, frame, wait)? {
+            Way::Staged(upload) => {
+                let staged = match stage(gpu, upload, frame, wait)? {
                     Ok(staged) => staged,
                     Err(refusal) => return refused(Route::Upload, refusal),
                 };
@@ -82,12 +85,7 @@ impl Uploads {
                     reads: None,
                     wait: None,
                 };
-                let (tried, submission) = copies.copy(gpu, copy)?;
-                newest.extend(submission);
-                while newest.len() > STAGES {
-                    newest.pop_front();
-                }
-                Ok(tried)
+                copies.copy(gpu, copy)
             }
         }
     }
@@ -95,8 +93,8 @@ impl Uploads {
 
 /// Copies into staging memory, when some is free.
 fn stage(
+    gpu: &Gpu,
     upload: &Upload,
-    newest: &mut VecDeque<Submission>,
     frame: &Frame,
     wait: Duration,
 ) -> Result<Result<Arc<BufferImport>, Refusal>, Error> {
@@ -112,12 +110,15 @@ fn stage(
                         waited: wait,
                     });
                 }
-                match newest.pop_front() {
-                    Some(copy) => {
-                        let _ = copy.wait(end)?;
+                if gpu.tracker().core().is_lost() {
+                    return Err(gone("work was lost before"));
+                }
+                // Copies hold it. The thread that sees their ends lets one go, soon.
+                match gpu.outstanding() {
+                    0 => std::thread::sleep(left.min(LOOK / 10)),
+                    some => {
+                        gpu.settle_to(some - 1, left.min(LOOK));
                     }
-                    // Done, and about to be let go of by the thread that sees it.
-                    None => std::thread::sleep(left.min(Duration::from_micros(200))),
                 }
                 continue;
             }
@@ -207,7 +208,7 @@ fn ring<'a>(
                     tight: Vec::new(),
                 },
                 Some(vulkan) => match Upload::new(vulkan, fourcc, size, STAGES) {
-                    Ok(upload) => Way::Staged(Arc::new(upload), VecDeque::new()),
+                    Ok(upload) => Way::Staged(Arc::new(upload)),
                     Err(dmaframe_vulkan::Error::Frame(error)) => return Err(error.into()),
                     Err(_) => return Err(Refusal::NotVulkan),
                 },
