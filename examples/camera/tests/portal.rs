@@ -8,7 +8,9 @@ use dmaframe_testkit::{Daemon, Device, PORTAL, Portal, need};
 /// What the app says of the portal's camera, and whether it ended well.
 fn app(daemon: &Daemon, arguments: &[&str]) -> (bool, String) {
     let mut command: Command = daemon.command(env!("CARGO_BIN_EXE_camera"));
-    command.args(["--device", "portal", "--size", "320x180", "--frames", "5", "--out"]);
+    command.args([
+        "--device", "portal", "--size", "320x180", "--frames", "5", "--out",
+    ]);
     command.arg(daemon.dir().join("portal.png"));
     let output = command.args(arguments).output().unwrap();
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
