@@ -83,10 +83,14 @@ fn what_is_no_video_is_said_by_name() {
     // GStreamer may find out at once or when it has read a bit.
     let reason = match opened {
         Err(error) => error.to_string(),
-        Ok(mut source) => match source.next(LONG) {
-            Next::Gone(reason) => reason,
-            other => panic!("{other:?}"),
-        },
+        Ok(mut source) => {
+            // Nobody asks before it has.
+            std::thread::sleep(Duration::from_millis(500));
+            match source.next(LONG) {
+                Next::Gone(reason) => reason,
+                other => panic!("{other:?}"),
+            }
+        }
     };
     assert!(reason.contains("type") || reason.contains("played"), "{reason}");
     std::fs::remove_file(file).unwrap();

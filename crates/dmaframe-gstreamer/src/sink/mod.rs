@@ -97,6 +97,13 @@ impl FrameSink {
         self.appsink.upcast_ref()
     }
 
+    /// Listens on the bus of the pipeline that the element is in. Linking the element and [`FrameSink::next`] do the same,
+    /// and what fails before that goes unheard: call this before the pipeline is started if the element is linked later,
+    /// when a decoder has found its streams.
+    pub fn listen(&self) {
+        self.watch.listen();
+    }
+
     /// The next frame, waiting for it until `deadline`. Blocks no longer than that, and wakes at once when the pipeline
     /// fails, ends, is flushed or is stopped.
     ///

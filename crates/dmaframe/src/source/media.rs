@@ -53,6 +53,8 @@ pub(super) fn open(path: &Path, wish: &Wish) -> Result<Box<dyn Backend>, Error> 
     pipeline
         .add_many([&decoder, sink.element()])
         .map_err(|error| failed(error.to_string()))?;
+    // It is linked when there is something to link: a file that is no film fails before, perhaps before anybody asks.
+    sink.listen();
     let to = sink.element().downgrade();
     decoder.connect_pad_added(move |_, pad| {
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
