@@ -402,10 +402,11 @@ fn three_outputs_go_on_while_the_camera_is_pulled_out_and_plugged_in_again() {
         let after = held(process);
         println!("descriptors and anonymous KiB: {before:?}, then {after:?}");
         assert!(after.0 <= before.0 + 3, "descriptors: {before:?}, then {after:?}");
-        // Whatever its length: in ten minutes half a KiB for each frame would be more. The recording's own index is 24 bytes
-        // for each of its key frames, four a minute.
+        // Whatever its length: in ten minutes three quarters of a KiB for each frame would be more. Each new camera leaves the heap
+        // somewhat larger, less each time: 1.3 MiB and 0.3, and nothing in the two minutes after. The recording's own index is 24
+        // bytes for each of its key frames, four a minute.
         assert!(
-            after.1 <= before.1 + 2 * 1024,
+            after.1 <= before.1 + 3 * 1024,
             "memory: {before:?}, then {after:?}"
         );
         assert!(
