@@ -37,7 +37,7 @@ fn copy_with(crew: &Crew, view: &ReadView<'_>, to: &mut [u8]) -> Result<(), Erro
     let layout = view.layout();
     let planes = layout.planes().len();
     // Each plane may have one piece that is not full.
-    let len = (to.len() / (PIECES - planes)).max(PIECE);
+    let len = (to.len().div_ceil(PIECES - planes)).max(PIECE);
     let mut pieces = ArrayVec::<Mutex<Piece<'_>>, PIECES>::new();
     let mut rest = to;
     for plane in 0..planes {
