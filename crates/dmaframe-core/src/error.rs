@@ -218,6 +218,18 @@ pub enum Error {
         /// The text.
         text: String,
     },
+    /// A picture of another format or size than the one to be written.
+    #[error("a picture of {found} {found_size} cannot be copied into one of {wanted} {wanted_size}")]
+    Picture {
+        /// The source's format.
+        found: crate::Fourcc,
+        /// The source's size.
+        found_size: crate::Size,
+        /// The target's format.
+        wanted: crate::Fourcc,
+        /// The target's size.
+        wanted_size: crate::Size,
+    },
     /// There is no memory for a copy of this size.
     #[error("no memory for a copy of {bytes} bytes")]
     NoMemory {

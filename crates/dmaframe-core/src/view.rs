@@ -4,6 +4,8 @@
 //! then it brackets the access and ends it in `Drop`, also while unwinding. Rows come as slices only from private
 //! memory, where nobody else writes while the frame lives; from foreign memory they are copied out.
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 
 use crate::deadline::Deadline;
@@ -80,7 +82,16 @@ macro_rules! reading {
         /// # Errors
         /// [`Error::TooSmall`], [`Error::OutOfRange`].
         pub fn copy_row(&self, plane: usize, row: u32, to: &mut [u8]) -> Result<usize, Error> {
-            self.inner.copy(plane, row, to)
+            self.inner.copy(plane, row..row.saturating_add(1), to)
+        }
+
+        /// Copies rows' samples, one row after the other and without padding, to the front of `to`, and gives their
+        /// length in bytes. One copy where the plane has no padding either.
+        ///
+        /// # Errors
+        /// [`Error::TooSmall`], [`Error::OutOfRange`].
+        pub fn copy_rows(&self, plane: usize, rows: Range<u32>, to: &mut [u8]) -> Result<usize, Error> {
+            self.inner.copy(plane, rows, to)
         }
 
         /// Copies the whole picture without padding, plane after plane.
@@ -98,10 +109,8 @@ macro_rules! reading {
             }
             let mut rest = to;
             for plane in 0..self.layout().planes().len() {
-                for row in 0..self.layout().rows(plane) {
-                    let len = self.copy_row(plane, row, rest)?;
-                    rest = &mut rest[len..];
-                }
+                let len = self.copy_rows(plane, 0..self.layout().rows(plane), rest)?;
+                rest = &mut rest[len..];
             }
             Ok(())
         }
@@ -160,7 +169,7 @@ impl<'a> WriteView<'a> {
     /// # Errors
     /// [`Error::TooSmall`], [`Error::OutOfRange`].
     pub fn write_row(&mut self, plane: usize, row: u32, from: &[u8]) -> Result<(), Error> {
-        self.inner.write(plane, row, from)
+        self.inner.write(plane, row..row.saturating_add(1), from)
     }
 
     /// The samples of one row, to write.
@@ -197,13 +206,30 @@ impl<'a> WriteView<'a> {
         let mut rest = from;
         for plane in 0..self.layout().planes().len() {
             let len = self.layout().row_bytes(plane);
-            for row in 0..self.layout().rows(plane) {
-                let (now, later) = rest.split_at(len);
-                self.inner.write(plane, row, now)?;
-                rest = later;
-            }
+            let rows = self.layout().rows(plane);
+            let (now, later) = rest.split_at(len * rows as usize);
+            self.inner.write(plane, 0..rows, now)?;
+            rest = later;
         }
         Ok(())
+    }
+
+    /// Copies the picture of another view, of the same format and size, between any two strides, and without an
+    /// allocation. Padding is left as it is. One copy a plane where neither has padding.
+    ///
+    /// # Errors
+    /// [`Error::Picture`] for another format or size.
+    pub fn copy_from(&mut self, from: &ReadView<'_>) -> Result<(), Error> {
+        let (mine, theirs) = (self.layout(), from.layout());
+        if (mine.fourcc(), mine.size()) != (theirs.fourcc(), theirs.size()) {
+            return Err(Error::Picture {
+                found: theirs.fourcc(),
+                found_size: theirs.size(),
+                wanted: mine.fourcc(),
+                wanted_size: mine.size(),
+            });
+        }
+        (0..mine.planes().len()).try_for_each(|plane| self.inner.copy_plane(&from.inner, plane))
     }
 
     /// All planes at once, each from its first to its last sample, to write: what converters take.

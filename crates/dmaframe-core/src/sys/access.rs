@@ -1,5 +1,7 @@
 //! CPU access to a frame's memory: waiting, mapping, bracketing, and the slices that follow from it.
 
+use std::ops::Range;
+
 use arrayvec::ArrayVec;
 
 use super::dmabuf;
@@ -130,16 +132,42 @@ impl<'a> View<'a> {
         })
     }
 
-    pub(crate) fn copy(&self, plane: usize, row: u32, to: &mut [u8]) -> Result<usize, Error> {
-        let (object, offset, len) = self.row(plane, row)?;
-        let found = to.len();
-        let to = to.get_mut(..len).ok_or(Error::TooSmall {
+    /// Copies rows, one after the other and without padding, to the front of `to`, and gives their length.
+    pub(crate) fn copy(&self, plane: usize, rows: Range<u32>, to: &mut [u8]) -> Result<usize, Error> {
+        let runs = self.runs(plane, rows)?;
+        let (found, needed) = (to.len(), runs.total());
+        let mut rest = to.get_mut(..needed).ok_or(Error::TooSmall {
             what: "row destination",
             found,
-            needed: len,
+            needed,
         })?;
-        self.copy_from(object, offset, to)?;
-        Ok(len)
+        for (object, offset, len) in runs {
+            let (now, later) = rest.split_at_mut(len);
+            self.copy_from(object, offset, now)?;
+            rest = later;
+        }
+        Ok(needed)
+    }
+
+    /// The samples of rows as stretches of memory: one where no padding lies between them.
+    fn runs(&self, plane: usize, rows: Range<u32>) -> Result<Runs, Error> {
+        let count = rows.len();
+        // An empty range at the end is inside, as a slice's is.
+        let first = rows.start.min(rows.end.saturating_sub(1));
+        let (object, offset, row) = self.row(plane, first)?;
+        if count > 0 {
+            self.row(plane, rows.end - 1)?;
+        }
+        let stride = self.layout.planes()[plane].stride as usize;
+        let whole = stride == row && count > 0;
+        Ok(Runs {
+            object,
+            next: offset,
+            // A picture's samples are inside its object, whose length is a usize once it is mapped.
+            len: if whole { row * count } else { row },
+            step: stride,
+            left: if whole { 1 } else { count },
+        })
     }
 
     /// Copies the beginning of the first row.
@@ -170,6 +198,35 @@ impl<'a> View<'a> {
     }
 }
 
+/// Stretches of one object's memory ([`View::runs`]): object index, first byte, length.
+#[derive(Clone)]
+struct Runs {
+    object: usize,
+    next: usize,
+    len: usize,
+    step: usize,
+    left: usize,
+}
+
+impl Runs {
+    fn total(&self) -> usize {
+        self.len * self.left
+    }
+}
+
+impl Iterator for Runs {
+    type Item = (usize, usize, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let run = (self.object, self.next, self.len);
+        if self.left > 0 {
+            self.next += self.step;
+        }
+        Some(run)
+    }
+}
+
 impl<'a> View<'a> {
     pub(crate) fn layout(&self) -> &'a Layout {
         self.layout
@@ -196,23 +253,66 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Writes one row's samples, with or without slices; for a view made with [`Access::Write`].
-    pub(crate) fn write(&mut self, plane: usize, row: u32, from: &[u8]) -> Result<(), Error> {
-        let (object, offset, len) = self.row(plane, row)?;
-        let found = from.len();
-        let from = from.get(..len).ok_or(Error::TooSmall {
+    /// Writes rows' samples that lie one after the other, with or without slices; for a view made with
+    /// [`Access::Write`].
+    pub(crate) fn write(&mut self, plane: usize, rows: Range<u32>, from: &[u8]) -> Result<(), Error> {
+        let runs = self.runs(plane, rows)?;
+        let (found, needed) = (from.len(), runs.total());
+        let mut rest = from.get(..needed).ok_or(Error::TooSmall {
             what: "row source",
             found,
-            needed: len,
+            needed,
         })?;
+        for (object, offset, len) in runs {
+            let (now, later) = rest.split_at(len);
+            self.copy_to(object, offset, now)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn copy_to(&mut self, object: usize, offset: usize, from: &[u8]) -> Result<(), Error> {
         if self.slices {
-            self.slice_mut((object, offset, len))?.copy_from_slice(from);
+            self.slice_mut((object, offset, from.len()))?
+                .copy_from_slice(from);
         } else if self.access != Access::Write || !self.memory[object].copy_in(offset, from) {
             return Err(Error::OutOfRange {
                 what: "byte",
-                index: offset + len,
+                index: offset + from.len(),
                 limit: self.memory[object].len(),
             });
+        }
+        Ok(())
+    }
+
+    /// Copies a plane from another view whose plane has as many rows, as long.
+    pub(crate) fn copy_plane(&mut self, from: &View<'_>, plane: usize) -> Result<(), Error> {
+        let rows = self.layout.rows(plane);
+        let (mine, theirs) = (self.runs(plane, 0..rows)?, from.runs(plane, 0..rows)?);
+        if mine.left == theirs.left {
+            return self.copy_runs(from, mine, theirs);
+        }
+        (0..rows).try_for_each(|row| {
+            let (mine, theirs) = (self.runs(plane, row..row + 1)?, from.runs(plane, row..row + 1)?);
+            self.copy_runs(from, mine, theirs)
+        })
+    }
+
+    fn copy_runs(&mut self, from: &View<'_>, mine: Runs, theirs: Runs) -> Result<(), Error> {
+        for ((to, at, len), (source, start, _)) in mine.zip(theirs) {
+            if self.slices {
+                from.copy_from(source, start, self.slice_mut((to, at, len))?)?;
+            } else if from.slices {
+                self.copy_to(to, at, from.slice((source, start, len))?)?;
+            } else {
+                // Others may write the one and read the other meanwhile: over memory that nobody else has.
+                let mut between = [0; 4096];
+                for done in (0..len).step_by(between.len()) {
+                    let between = &mut between[..(len - done).min(4096)];
+                    from.copy_from(source, start + done, between)?;
+                    self.copy_to(to, at + done, between)?;
+                }
+            }
         }
         Ok(())
     }
