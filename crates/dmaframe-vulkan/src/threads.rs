@@ -7,8 +7,9 @@ use dmaframe_core::{Error, ReadView};
 
 use crate::sys::crew::Crew;
 
-/// More gain little: four cores of a server reach 29 GB/s where one reaches 12, eight 33.
-const MOST: usize = 4;
+/// On a server of 16 cores, in GB/s: one 12, two 18, four 34, eight 45 to 58. More than half of a machine's cores are not
+/// taken.
+const MOST: usize = 8;
 /// What one thread copies at a time, at least: less is not worth asking for.
 const PIECE: usize = 128 * 1024;
 /// Pieces of a picture, at most, so that they are listed without an allocation.
@@ -62,10 +63,9 @@ fn copy_with(crew: &Crew, view: &ReadView<'_>, to: &mut [u8]) -> Result<(), Erro
 
 fn copy_rows(view: &ReadView<'_>, piece: &mut Piece<'_>) -> Result<(), Error> {
     let row = view.layout().row_bytes(piece.plane).max(1);
-    for (index, to) in (piece.first..).zip(piece.to.chunks_exact_mut(row)) {
-        view.copy_row(piece.plane, index, to)?;
-    }
-    Ok(())
+    // A picture's rows are counted in 32 bits.
+    let rows = piece.first..piece.first + (piece.to.len() / row) as u32;
+    view.copy_rows(piece.plane, rows, piece.to).map(drop)
 }
 
 /// One for the process, and none where half the cores are one, or no threads can be had.

@@ -16,7 +16,7 @@ use crate::threads;
 ///
 /// Each buffer is host-visible and holds the picture tightly packed. A GPU can read it in shaders as it is, or copy it
 /// on. Every frame costs a CPU copy, which is what the other routes avoid;
-/// up to four threads share the copy of a large one.
+/// up to eight threads, half of the machine's cores at most, share the copy of a large one.
 #[derive(Debug)]
 pub struct Upload {
     gpu: Gpu,

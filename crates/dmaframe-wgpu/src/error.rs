@@ -11,6 +11,14 @@ pub enum Error {
     /// No route takes the frame; each with its reason.
     #[error("no route takes the frame: {}", list(.0))]
     NoRoute(Vec<(Route, Refusal)>),
+    /// One of several frames to be imported together failed.
+    #[error("frame {index}: {error}")]
+    OneOf {
+        /// Which, from 0.
+        index: usize,
+        /// Why.
+        error: Box<Error>,
+    },
     /// The wgpu device was destroyed or lost: everything made from it has to be dropped.
     #[error("the wgpu device is gone: {text}")]
     DeviceLost {

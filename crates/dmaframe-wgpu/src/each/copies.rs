@@ -3,6 +3,7 @@
 //! wgpu's buffers can be cloned by anybody and live as long as they like, so none is ever made of pages of this process.
 //! The copy's source is held until the copy is done, and shaders read its target, which is faster besides.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrayvec::ArrayVec;
@@ -85,6 +86,64 @@ pub(super) struct Copy<'a> {
     pub(super) wait: Option<WaitSemaphore>,
 }
 
+/// Copies that go to the GPU together: between two submissions it does nothing for as long as a quarter of a 1080p picture
+/// takes.
+#[derive(Default)]
+pub(super) struct Batch {
+    copies: Vec<Planned>,
+}
+
+struct Planned {
+    from: Arc<BufferImport>,
+    pieces: ArrayVec<sys::Piece, 4>,
+    target: Arc<Kept>,
+    reads: Option<Frame>,
+    wait: Option<WaitSemaphore>,
+}
+
+impl Batch {
+    /// Submits what has come together; the batch is empty then. Nothing is done for one that is.
+    pub(super) fn submit(&mut self, gpu: &Gpu) -> Result<(), Error> {
+        if self.copies.is_empty() {
+            return Ok(());
+        }
+        let copies = std::mem::take(&mut self.copies);
+        let jobs = copies.iter().filter_map(|copy| {
+            let Source::Buffers(planes) = &copy.target.source else {
+                return None;
+            };
+            Some(sys::CopyJob {
+                import: &copy.from,
+                pieces: &copy.pieces,
+                target: &planes[0].buffer,
+                raw: copy.target.target,
+                fresh: !copy.target.filled.load(Ordering::Relaxed),
+            })
+        });
+        let commands = sys::copy(gpu, jobs)?;
+        let mut work = Work {
+            commands: commands.into(),
+            ..Work::default()
+        };
+        let mut targets = ArrayVec::<_, 8>::new();
+        for copy in copies {
+            work.waits.extend(copy.wait);
+            work.frames.extend(copy.reads.map(|frame| (frame, Access::Read)));
+            // The target is wgpu's to keep: the submission's first commands name it.
+            work.keep.push(Box::new(copy.from));
+            if !copy.target.filled.load(Ordering::Relaxed) {
+                let _ = targets.try_push(copy.target);
+            }
+        }
+        gpu.run(work)?;
+        // One that does not fit in is filled once more, to no harm.
+        for target in targets {
+            target.filled.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
 impl Copies {
     pub(super) fn new(slots: usize) -> Self {
         Self {
@@ -93,43 +152,28 @@ impl Copies {
         }
     }
 
-    /// Submits the copy and gives its target.
-    pub(super) fn copy(&self, gpu: &Gpu, copy: Copy<'_>) -> Result<Tried, Error> {
+    /// Puts the copy into the batch and gives its target, which holds the picture for work submitted after the batch.
+    pub(super) fn copy(&self, gpu: &Gpu, copy: Copy<'_>, batch: &mut Batch) -> Result<Tried, Error> {
         let plan = Plan::of(copy.from.planes());
         if let Err(refusal) = fits(gpu, plan.len) {
             return Ok(Tried::Refused(refusal));
         }
-        let (target, fresh) = match self.target(gpu, &plan, copy.route)? {
+        let target = match self.target(gpu, &plan, copy.route)? {
             Ok(found) => found,
             Err(refusal) => return refused(copy.route, refusal),
         };
-        let Source::Buffers(planes) = &target.source else {
-            return Ok(Tried::Refused(Refusal::NotVulkan));
-        };
-        let to = (&planes[0].buffer, target.target, fresh);
-        let commands = sys::copy(gpu, copy.from, &plan.pieces, to)?;
-        gpu.run(Work {
-            commands: commands.into_iter().collect(),
-            waits: copy.wait.into_iter().collect(),
-            frames: copy
-                .reads
-                .map(|frame| (frame.clone(), Access::Read))
-                .into_iter()
-                .collect(),
-            // The target is wgpu's to keep: the submission's first commands name it.
-            keep: vec![Box::new(Arc::clone(copy.from))],
-            fence: false,
-        })?;
+        batch.copies.push(Planned {
+            from: Arc::clone(copy.from),
+            pieces: plan.pieces,
+            target: Arc::clone(&target),
+            reads: copy.reads.cloned(),
+            wait: copy.wait,
+        });
         Ok(Tried::Taken(target))
     }
 
-    /// A target that nobody uses, and whether it is new.
-    fn target(
-        &self,
-        gpu: &Gpu,
-        plan: &Plan,
-        route: Route,
-    ) -> Result<Result<(Arc<Kept>, bool), Refusal>, Error> {
+    /// A target that nobody uses.
+    fn target(&self, gpu: &Gpu, plan: &Plan, route: Route) -> Result<Result<Arc<Kept>, Refusal>, Error> {
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
         let now = rings.iter().map(|ring| ring.used).max().unwrap_or(0) + 1;
         let index = match rings
@@ -161,7 +205,7 @@ impl Copies {
             .iter_mut()
             .position(|target| Arc::get_mut(target).is_some())
         {
-            return Ok(Ok((Arc::clone(&ring.targets[free]), false)));
+            return Ok(Ok(Arc::clone(&ring.targets[free])));
         }
         if ring.targets.len() >= self.slots {
             return Err(Error::Busy {
@@ -174,7 +218,7 @@ impl Copies {
             Err(refusal) => return Ok(Err(refusal)),
         };
         ring.targets.push(Arc::clone(&target));
-        Ok(Ok((target, true)))
+        Ok(Ok(target))
     }
 }
 

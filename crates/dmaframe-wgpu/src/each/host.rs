@@ -1,16 +1,16 @@
 //! CPU frames that the GPU reads from their own pages, by one copy into its memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dmaframe_core::{Access, Frame};
 use dmaframe_vulkan::BufferImport;
 use dmaframe_vulkan::ash::vk;
 
 use super::Gpu;
-use super::copies::{Copies, Copy};
+use super::copies::{Batch, Copies, Copy};
 use super::importer::Tried;
 use crate::{Error, Refusal, Route};
-use std::time::Duration;
 
 /// The frame's pages as memory of the device.
 pub(super) fn pages(gpu: &Gpu, frame: &Frame) -> Result<Arc<BufferImport>, Refusal> {
@@ -19,13 +19,14 @@ pub(super) fn pages(gpu: &Gpu, frame: &Frame) -> Result<Arc<BufferImport>, Refus
     Ok(Arc::new(import))
 }
 
-/// The copy. The GPU waits for the frame's fences, or this thread does.
+/// The copy, into the batch. The GPU waits for the frame's fences, or this thread does.
 pub(super) fn copy(
     gpu: &Gpu,
     copies: &Copies,
     frame: &Frame,
     pages: &Arc<BufferImport>,
     wait: Duration,
+    batch: &mut Batch,
 ) -> Result<Tried, Error> {
     let copy = Copy {
         from: pages,
@@ -33,5 +34,5 @@ pub(super) fn copy(
         reads: Some(frame),
         wait: gpu.ready(frame, Access::Read, wait)?,
     };
-    copies.copy(gpu, copy)
+    copies.copy(gpu, copy, batch)
 }

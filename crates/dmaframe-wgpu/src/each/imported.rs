@@ -1,7 +1,7 @@
 //! A frame as a shader sees it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -59,6 +59,8 @@ pub(super) struct Kept {
     pub(super) users: AtomicUsize,
     /// The buffer, where it is one that frames are copied into.
     pub(super) target: vk::Buffer,
+    /// Whether all of such a buffer has been written: memory comes with what others left in it.
+    pub(super) filled: AtomicBool,
 }
 
 impl Kept {
@@ -69,6 +71,7 @@ impl Kept {
             shared,
             users: AtomicUsize::new(0),
             target: vk::Buffer::null(),
+            filled: AtomicBool::new(false),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dmaframe_core::Frame;
 use dmaframe_vulkan::{BufferImport, CacheStats, ImportCache};
 
-use super::copies::Copies;
+use super::copies::{Batch, Copies};
 use super::imported::{Kept, Shared};
 use super::upload::Uploads;
 use super::{Gpu, Imported, Source, host, images, sys};
@@ -77,12 +77,44 @@ impl Importer {
     /// [`Error::NoRoute`] with the reason of each route; [`Error::Timeout`], [`Error::Busy`] when so many copies are in
     /// use, [`Error::DeviceLost`], [`Error::Wgpu`].
     pub fn import(&self, frame: &Frame) -> Result<Imported, Error> {
+        let mut batch = Batch::default();
+        let imported = self.import_with(frame, &mut batch)?;
+        batch.submit(&self.gpu)?;
+        Ok(imported)
+    }
+
+    /// Several frames as [`Self::import`] imports each, with one submission for all that have to be copied by the GPU:
+    /// several cameras' pictures, or a burst's. On a fast bus that is as much as a quarter of the time of a 1080p picture.
+    ///
+    /// Copies are in use as long as their imports: a burst needs as many [`ImportOptions::slots`].
+    ///
+    /// # Errors
+    /// [`Error::OneOf`] with the first frame that failed and why, as [`Self::import`] says; the other errors are the
+    /// submission's. Nothing is imported then.
+    pub fn import_all<'a>(
+        &self,
+        frames: impl IntoIterator<Item = &'a Frame>,
+    ) -> Result<Vec<Imported>, Error> {
+        let mut batch = Batch::default();
+        let mut imported = Vec::new();
+        for (index, frame) in frames.into_iter().enumerate() {
+            let one = self.import_with(frame, &mut batch);
+            imported.push(one.map_err(|error| Error::OneOf {
+                index,
+                error: Box::new(error),
+            })?);
+        }
+        batch.submit(&self.gpu)?;
+        Ok(imported)
+    }
+
+    fn import_with(&self, frame: &Frame, batch: &mut Batch) -> Result<Imported, Error> {
         let known = self.cache().get(frame, CACHED).cloned();
         let tried = match &known {
             Some(Known::Import(kept)) => return Ok(self.imported(frame, Arc::clone(kept))),
-            Some(Known::Pages(pages)) => self.copy_pages(frame, pages)?,
-            Some(Known::Upload) => self.upload(frame)?,
-            Some(Known::Once) | None => return self.import_new(frame, known.is_some()),
+            Some(Known::Pages(pages)) => self.copy_pages(frame, pages, batch)?,
+            Some(Known::Upload) => self.upload(frame, batch)?,
+            Some(Known::Once) | None => return self.import_new(frame, known.is_some(), batch),
         };
         match tried {
             Tried::Taken(kept) => Ok(self.imported(frame, kept)),
@@ -98,7 +130,7 @@ impl Importer {
     }
 
     /// By the first route that takes it.
-    fn import_new(&self, frame: &Frame, again: bool) -> Result<Imported, Error> {
+    fn import_new(&self, frame: &Frame, again: bool, batch: &mut Batch) -> Result<Imported, Error> {
         let kind = Kind::of(frame);
         let off = self.options.routes.off();
         let mut reasons: Vec<_> = off.map(|route| (route, Refusal::SwitchedOff)).collect();
@@ -107,7 +139,7 @@ impl Importer {
                 reasons.push((*route, refusal));
                 continue;
             }
-            match self.by(*route, frame, again)? {
+            match self.by(*route, frame, again, batch)? {
                 Tried::Taken(kept) => {
                     self.verdicts.keep(&kind, *route, None);
                     // A failure that may pass is not a reason to take a worse route for ever.
@@ -143,18 +175,18 @@ impl Importer {
         }
     }
 
-    fn by(&self, route: Route, frame: &Frame, again: bool) -> Result<Tried, Error> {
+    fn by(&self, route: Route, frame: &Frame, again: bool, batch: &mut Batch) -> Result<Tried, Error> {
         match route {
             Route::Buffer => self.buffer(frame),
             Route::Image => self.image(frame),
-            Route::HostPointer => self.pages(frame, again),
-            _ => self.upload(frame),
+            Route::HostPointer => self.pages(frame, again, batch),
+            _ => self.upload(frame, batch),
         }
     }
 
-    fn upload(&self, frame: &Frame) -> Result<Tried, Error> {
+    fn upload(&self, frame: &Frame, batch: &mut Batch) -> Result<Tried, Error> {
         self.uploads
-            .upload(&self.gpu, &self.copies, frame, self.options.wait)
+            .upload(&self.gpu, &self.copies, frame, self.options.wait, batch)
     }
 
     fn image(&self, frame: &Frame) -> Result<Tried, Error> {
@@ -166,14 +198,14 @@ impl Importer {
     }
 
     /// Pinning pages costs as much as copying them: for memory that comes again.
-    fn pages(&self, frame: &Frame, again: bool) -> Result<Tried, Error> {
+    fn pages(&self, frame: &Frame, again: bool, batch: &mut Batch) -> Result<Tried, Error> {
         let later = self.options.routes.as_slice().contains(&Route::Upload);
         if frame.buffer().objects().is_empty() && !again && later {
             return Ok(Tried::Refused(Refusal::FirstTime));
         }
         match host::pages(&self.gpu, frame) {
             Ok(pages) => {
-                let tried = self.copy_pages(frame, &pages)?;
+                let tried = self.copy_pages(frame, &pages, batch)?;
                 if matches!(tried, Tried::Taken(_)) {
                     self.keep(frame, Known::Pages(pages));
                 }
@@ -183,8 +215,13 @@ impl Importer {
         }
     }
 
-    fn copy_pages(&self, frame: &Frame, pages: &Arc<BufferImport>) -> Result<Tried, Error> {
-        host::copy(&self.gpu, &self.copies, frame, pages, self.options.wait)
+    fn copy_pages(
+        &self,
+        frame: &Frame,
+        pages: &Arc<BufferImport>,
+        batch: &mut Batch,
+    ) -> Result<Tried, Error> {
+        host::copy(&self.gpu, &self.copies, frame, pages, self.options.wait, batch)
     }
 
     fn keep(&self, frame: &Frame, known: Known) {

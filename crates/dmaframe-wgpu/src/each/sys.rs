@@ -17,7 +17,7 @@ use crate::Error;
 use crate::sys::Timeline;
 use wgpu::hal::api::Vulkan;
 
-pub(super) use copy::{Piece, copy};
+pub(super) use copy::{CopyJob, Piece, copy};
 pub(super) use import::{buffers, own, target, textures};
 pub(super) use open::open;
 pub(super) use queue::{export, forget_waits, is_alive, signal, wait_for};

@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use dmaframe_core::{Error as FrameError, Fourcc, Frame, Layout, Size};
 use dmaframe_vulkan::{BufferImport, Upload};
 
-use super::copies::{Copies, Copy};
+use super::copies::{Batch, Copies, Copy};
 use super::imported::{Kept, PlaneBuffer, Shared};
 use super::importer::{Tried, fits, refused};
 use super::scope::scoped;
@@ -54,13 +54,14 @@ impl Uploads {
         }
     }
 
-    /// Copies the frame, whose memory is not needed any more when this returns.
+    /// Copies the frame, whose memory is not needed any more when this returns; on into the GPU's with the batch.
     pub(super) fn upload(
         &self,
         gpu: &Gpu,
         copies: &Copies,
         frame: &Frame,
         wait: Duration,
+        batch: &mut Batch,
     ) -> Result<Tried, Error> {
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = match ring(gpu, &mut rings, frame.fourcc(), frame.layout().size()) {
@@ -75,7 +76,7 @@ impl Uploads {
                 written(gpu, frame, wait, &ring.layout, targets, tight, self.slots)
             }
             Way::Staged(upload) => {
-                let staged = match stage(gpu, upload, frame, wait)? {
+                let staged = match stage(gpu, upload, frame, wait, batch)? {
                     Ok(staged) => staged,
                     Err(refusal) => return refused(Route::Upload, refusal),
                 };
@@ -85,7 +86,7 @@ impl Uploads {
                     reads: None,
                     wait: None,
                 };
-                copies.copy(gpu, copy)
+                copies.copy(gpu, copy, batch)
             }
         }
     }
@@ -97,12 +98,15 @@ fn stage(
     upload: &Upload,
     frame: &Frame,
     wait: Duration,
+    batch: &mut Batch,
 ) -> Result<Result<Arc<BufferImport>, Refusal>, Error> {
     let end = Instant::now() + wait;
     loop {
         return match upload.stage(frame, end) {
             Ok(staged) => Ok(Ok(staged)),
             Err(dmaframe_vulkan::Error::Busy { .. }) => {
+                // The batch's own copies may hold it.
+                batch.submit(gpu)?;
                 let left = end.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Err(Error::Timeout {

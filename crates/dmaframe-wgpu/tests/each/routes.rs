@@ -173,6 +173,63 @@ fn memfds_and_pooled_bytes_are_read_from_their_own_pages() {
     bench.done();
 }
 
+/// More than the staging memory that uploads have.
+const MANY: u8 = 7;
+
+#[test]
+fn frames_imported_together_are_what_each_is_alone_with_one_submission_of_copies() {
+    let Some(bench) = Bench::ours() else { return };
+    for route in [Route::HostPointer, Route::Upload] {
+        let importer = only(&bench.gpu, route);
+        let frames: Vec<_> = (0..MANY)
+            .map(|seed| memfd_frame(Fourcc::NV12, SIZE, ODD, seed))
+            .collect();
+        // The second time the pages are known, and targets are used again.
+        for _ in 0..2 {
+            let imported = match importer.import_all(frames.iter().map(|(frame, _)| frame)) {
+                Ok(imported) => imported,
+                Err(error) if route == Route::HostPointer && error.to_string().contains("memory_host") => {
+                    dmaframe_testkit::skip("the device has no VK_EXT_external_memory_host");
+                    break;
+                }
+                Err(error) => panic!("{route}: {error}"),
+            };
+            if route == Route::HostPointer {
+                assert!(bench.gpu.outstanding() <= 1, "one submission, not one for each");
+            }
+            assert_eq!(imported.len(), frames.len());
+            for (imported, (frame, bytes)) in imported.iter().zip(&frames) {
+                assert_eq!(imported.route(), route);
+                assert_eq!(imported.frame().content_id(), frame.content_id());
+                same(&bench.read(imported), bytes, "one of several");
+            }
+            assert!(bench.gpu.settle(crate::common::SOON));
+        }
+    }
+    bench.done();
+}
+
+#[test]
+fn of_several_frames_the_one_that_fails_is_named_and_nothing_is_imported() {
+    let Some(bench) = Bench::ours().filter(Bench::dmabufs) else {
+        return;
+    };
+    let importer = only(&bench.gpu, Route::Buffer);
+    let Some((good, bytes)) = udmabuf_frame(Fourcc::NV12, SIZE, TIGHT, 1) else {
+        return;
+    };
+    let (bad, _) = memfd_frame(Fourcc::NV12, SIZE, TIGHT, 2);
+    match importer.import_all([&good, &bad, &good]) {
+        Err(dmaframe_wgpu::Error::OneOf { index: 1, error }) => {
+            assert!(matches!(*error, dmaframe_wgpu::Error::NoRoute(_)), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    same(&bench.read(&importer.import(&good).unwrap()), &bytes, "the good one");
+    drop(importer);
+    bench.done();
+}
+
 fn uploads_are_exact(bench: Bench) {
     let importer = Importer::with_options(&bench.gpu, ImportOptions::default().without(Route::HostPointer));
     for fourcc in formats() {

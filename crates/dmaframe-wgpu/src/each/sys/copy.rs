@@ -17,34 +17,47 @@ pub(in super::super) struct Piece {
     pub(in super::super) len: u64,
 }
 
-/// Commands that copy pieces of `import` into `target`, which is wgpu's and whose handle is `raw`. They are one
-/// submission. `fresh`: nothing has been written there yet.
+/// Pieces of `import` into `target`, which is wgpu's and whose handle is `raw`. `fresh`: nothing has been written there
+/// yet.
+#[derive(Clone, Copy)]
+pub(in super::super) struct CopyJob<'a> {
+    pub(in super::super) import: &'a BufferImport,
+    pub(in super::super) pieces: &'a [Piece],
+    pub(in super::super) target: &'a wgpu::Buffer,
+    pub(in super::super) raw: vk::Buffer,
+    pub(in super::super) fresh: bool,
+}
+
+/// Commands that do all of these. They are one submission.
 ///
-/// The caller holds `import` until they are done, and has checked the pieces against both.
-pub(in super::super) fn copy(
+/// The caller holds the imports until they are done, and has checked the pieces against both sides.
+pub(in super::super) fn copy<'a>(
     gpu: &Gpu,
-    import: &BufferImport,
-    pieces: &[Piece],
-    (target, raw, fresh): (&wgpu::Buffer, vk::Buffer, bool),
+    jobs: impl Iterator<Item = CopyJob<'a>> + Clone,
 ) -> Result<[wgpu::CommandBuffer; 2], Error> {
-    // wgpu waits for those who read the last picture, and for this copy before anybody reads the next.
+    // wgpu waits for those who read the last pictures, and for these copies before anybody reads the next.
     let mut before = encoder(gpu.device());
     before.transition_resources(
-        std::iter::once(wgpu::BufferTransition {
-            buffer: target,
+        jobs.clone().map(|job| wgpu::BufferTransition {
+            buffer: job.target,
             state: wgpu::BufferUses::COPY_DST,
         }),
         std::iter::empty(),
     );
     let commands = record(gpu, |device, commands| {
-        if fresh {
+        let mut filled = false;
+        for job in jobs.clone().filter(|job| job.fresh) {
             // What the memory held before is nobody's business.
+            // SAFETY: recording; a live buffer of this device that is to be written by transfers.
+            unsafe { device.cmd_fill_buffer(commands, job.raw, 0, vk::WHOLE_SIZE, 0) };
+            filled = true;
+        }
+        if filled {
             let barrier = [vk::MemoryBarrier::default()
                 .src_access_mask(vk::AccessFlags::TRANSFER_WRITE)
                 .dst_access_mask(vk::AccessFlags::TRANSFER_WRITE)];
-            // SAFETY: recording; a live buffer of this device that is to be written by transfers.
+            // SAFETY: recording.
             unsafe {
-                device.cmd_fill_buffer(commands, raw, 0, vk::WHOLE_SIZE, 0);
                 device.cmd_pipeline_barrier(
                     commands,
                     vk::PipelineStageFlags::TRANSFER,
@@ -56,17 +69,19 @@ pub(in super::super) fn copy(
                 );
             }
         }
-        for piece in pieces {
-            let Some(from) = import.handle(piece.buffer) else {
-                continue;
-            };
-            let region = vk::BufferCopy {
-                src_offset: piece.from,
-                dst_offset: piece.to,
-                size: piece.len,
-            };
-            // SAFETY: recording; live buffers of this device with the transfer usages; the region is inside both.
-            unsafe { device.cmd_copy_buffer(commands, from, raw, &[region]) };
+        for job in jobs {
+            for piece in job.pieces {
+                let Some(from) = job.import.handle(piece.buffer) else {
+                    continue;
+                };
+                let region = vk::BufferCopy {
+                    src_offset: piece.from,
+                    dst_offset: piece.to,
+                    size: piece.len,
+                };
+                // SAFETY: recording; live buffers of this device with the transfer usages; the region is inside both.
+                unsafe { device.cmd_copy_buffer(commands, from, job.raw, &[region]) };
+            }
         }
     })?;
     Ok([before.finish(), commands])
