@@ -1,7 +1,9 @@
 //! The steps that need more than cargo: cargo-deny, Miri, cargo-fuzz.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::process::Stdio;
+use std::process::Command;
+use std::sync::Mutex;
 
 use anyhow::Result;
 
@@ -76,50 +78,57 @@ impl Ci {
                 "no nightly toolchain: rustup toolchain install nightly".into(),
             ));
         }
-        let fuzz: OsString = tools::cargo_tool("cargo-fuzz", "0.13")?.into();
-        let with = |words: &[&str]| {
-            let mut command = self.command(&fuzz);
-            command.arg("fuzz").args(words).env("RUSTUP_TOOLCHAIN", "nightly");
-            command.env("CARGO_TARGET_DIR", self.target.join("fuzz"));
-            tools::without_our_toolchain(&mut command);
-            command.env("RUSTUP_TOOLCHAIN", "nightly");
-            command
-        };
-        let list = crate::steps::output(&mut with(&["list"]))?;
-        if let Verdict::Failed(why) = status(&mut with(&["build"]))? {
+        let list = crate::steps::output(&mut self.cargo_fuzz(&["list"])?)?;
+        // Made beside other steps, as a rule.
+        if let Verdict::Failed(why) = status(&mut self.cargo_fuzz(&["build"])?)? {
             return Ok(Verdict::Failed(why));
         }
         let seconds = format!("-max_total_time={}", self.args.fuzz_seconds);
-        let (mut failed, targets) = (Vec::new(), list.split_whitespace().collect::<Vec<_>>());
-        // As many at once as there are CPUs: each is one thread.
-        for some in targets.chunks(host::cpus()) {
-            let start = |target: &&'_ str| {
-                let mut run = with(&["run", target, "--", &seconds, "-print_final_stats=1"]);
-                run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
-            };
-            let running = some.iter().map(start).collect::<std::io::Result<Vec<_>>>()?;
-            // Each has its pipes read by a thread, or one that says much would wait for the others.
-            let ends: Vec<_> = running
-                .into_iter()
-                .map(|r| std::thread::spawn(|| r.wait_with_output()))
-                .collect();
-            for (target, end) in some.iter().zip(ends) {
-                let out = end.join().map_err(|_| anyhow::anyhow!("a thread died"))??;
-                println!("== fuzz {target}: {}", out.status);
-                print!(
-                    "{}{}",
-                    String::from_utf8_lossy(&out.stdout),
-                    String::from_utf8_lossy(&out.stderr)
-                );
+        let queue = Mutex::new(list.split_whitespace().collect::<VecDeque<_>>());
+        let failed = Mutex::new(Vec::new());
+        let work = || -> Result<()> {
+            loop {
+                let next = queue.lock().expect("no panic holds it").pop_front();
+                let Some(target) = next else { return Ok(()) };
+                let mut run = self.cargo_fuzz(&["run", target, "--", &seconds, "-print_final_stats=1"])?;
+                let out = run.output()?;
+                let text = [&out.stdout, &out.stderr].map(|text| String::from_utf8_lossy(text));
+                println!("== fuzz {target}: {}\n{}{}", out.status, text[0], text[1]);
                 if !out.status.success() {
-                    failed.push(*target);
+                    failed.lock().expect("no panic holds it").push(target);
                 }
             }
-        }
+        };
+        // As many at once as there are CPUs: each is one thread.
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..host::cpus()).map(|_| scope.spawn(work)).collect();
+            let ends = workers.into_iter().map(|worker| worker.join());
+            ends.map(|end| end.unwrap_or_else(|_| Err(anyhow::anyhow!("a thread died"))))
+                .collect::<Result<Vec<_>>>()
+        })?;
+        let failed = failed.into_inner().expect("no panic holds it");
         Ok(if failed.is_empty() {
             Verdict::Ok
         } else {
             Verdict::Failed(failed.join(", "))
         })
+    }
+
+    /// Compiles the fuzz targets, so that the step `fuzz` finds them made. Its verdict is that step's.
+    pub(super) fn build_fuzzers(&self) -> Result<()> {
+        if self.workspace.join("fuzz/Cargo.toml").exists() && tools::nightly(&["--version"]) {
+            status(&mut self.cargo_fuzz(&["build"])?)?;
+        }
+        Ok(())
+    }
+
+    fn cargo_fuzz(&self, words: &[&str]) -> Result<Command> {
+        let fuzz: OsString = tools::cargo_tool("cargo-fuzz", "0.13")?.into();
+        let mut command = self.command(&fuzz);
+        command.arg("fuzz").args(words);
+        command.env("CARGO_TARGET_DIR", self.target.join("fuzz"));
+        tools::without_our_toolchain(&mut command);
+        command.env("RUSTUP_TOOLCHAIN", "nightly");
+        Ok(command)
     }
 }

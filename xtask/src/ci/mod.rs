@@ -1,8 +1,10 @@
 //! `cargo xtask ci`: everything that must hold, one step after the other, with a table at the end.
 
+mod beside;
 mod deep;
 mod features;
 mod tools;
+mod unpacked;
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -16,6 +18,8 @@ use clap::{Args, ValueEnum};
 use crate::test::inside::Inside;
 use crate::test::{Tally, build};
 use crate::{cache, host};
+use beside::Beside;
+use unpacked::Unpacked;
 
 /// One check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,8 +30,6 @@ enum Step {
     Clippy,
     /// The facade with each of its features alone, and without each
     Features,
-    /// All tests, in the lab
-    Test,
     /// Documentation without warnings
     Doc,
     /// Licences, advisories, duplicate and banned crates
@@ -40,7 +42,9 @@ enum Step {
     Loom,
     /// Undefined behaviour in pure code (needs a nightly toolchain with Miri)
     Miri,
-    /// Each fuzz target for half a minute (needs a nightly toolchain)
+    /// All tests, in the lab
+    Test,
+    /// Each fuzz target for a while (needs a nightly toolchain)
     Fuzz,
 }
 
@@ -50,7 +54,7 @@ pub(crate) struct CiArgs {
     /// Only these steps
     steps: Vec<Step>,
     /// Seconds for each fuzz target
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 20)]
     fuzz_seconds: u32,
     /// Features taken together in the step `features`: 2 tries every pair, which takes minutes
     #[arg(long, default_value_t = 1)]
@@ -61,9 +65,13 @@ pub(crate) struct CiArgs {
     /// Stop at the first step that fails
     #[arg(long)]
     fail_fast: bool,
+    /// For this program's own use: the steps run beside others, and how they ended is written here
+    #[arg(long, hide = true)]
+    beside: Option<PathBuf>,
 }
 
 /// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     Ok,
     /// Part of it was not done: why.
@@ -85,16 +93,21 @@ struct Ci {
 pub(crate) fn main(args: CiArgs) -> Result<i32> {
     let cache = cache::dir()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cache.join("ci-target"), PathBuf::from);
-    let steps: Vec<Step> = if args.steps.is_empty() {
-        Step::value_variants().to_vec()
-    } else {
-        args.steps.clone()
-    };
     let ci = Ci {
         workspace: build::workspace()?,
         target,
         args,
     };
+    if let Some(file) = &ci.args.beside {
+        return beside::child(&ci, file);
+    }
+    let steps: Vec<Step> = if ci.args.steps.is_empty() {
+        Step::value_variants().to_vec()
+    } else {
+        ci.args.steps.clone()
+    };
+    // Another run would take away what this one has just built, and both would compile everything twice.
+    let _alone = ci.alone()?;
     if ci.target.starts_with(&cache) {
         host::disk::make_room(&ci.target)?;
     }
@@ -105,15 +118,26 @@ pub(crate) fn main(args: CiArgs) -> Result<i32> {
         host::packages::require(&needs, false).ok();
     }
     let begun = Instant::now();
+    let mut beside = Beside::start(&ci, &steps)?;
     let mut table = Vec::new();
     for step in steps {
         println!("\n#### {}", step.name());
         let start = Instant::now();
-        let verdict = ci
-            .run(step)
-            .unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
+        // Nothing else runs beside the tests, whose waits are bounded.
+        let ended = match step {
+            Step::Loom | Step::Miri | Step::Test | Step::Fuzz => beside.ended(step)?,
+            _ => None,
+        };
+        let (verdict, seconds) = match ended {
+            Some(ended) => ended,
+            None => {
+                let verdict = ci.run(step);
+                let verdict = verdict.unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
+                (verdict, start.elapsed().as_secs_f32())
+            }
+        };
         let failed = matches!(verdict, Verdict::Failed(_));
-        table.push((step, verdict, start.elapsed().as_secs_f32()));
+        table.push((step, verdict, seconds));
         if failed && ci.args.fail_fast {
             break;
         }
@@ -121,21 +145,29 @@ pub(crate) fn main(args: CiArgs) -> Result<i32> {
     println!("\n#### summary");
     let mut bad = 0;
     for (step, verdict, seconds) in &table {
-        let (word, why) = match verdict {
-            Verdict::Ok => ("ok", ""),
-            Verdict::Partly(why) => ("PARTLY", why.as_str()),
-            Verdict::Skipped(why) => ("NOT RUN", why.as_str()),
-            Verdict::Failed(why) => ("FAILED", why.as_str()),
-        };
-        bad += u32::from(word == "FAILED");
+        let (word, why) = verdict.words();
+        bad += u32::from(matches!(verdict, Verdict::Failed(_)));
         println!("{:<8} {word:<8} {seconds:>7.1} s  {why}", step.name());
     }
     println!(
-        "{} steps, {bad} failed, {:.0} s",
+        "{} steps, {bad} failed, {:.0} s{}",
         table.len(),
-        begun.elapsed().as_secs_f32()
+        begun.elapsed().as_secs_f32(),
+        beside.note()
     );
     Ok(i32::from(bad > 0))
+}
+
+impl Verdict {
+    /// As the table has it: a word, and why.
+    fn words(&self) -> (&'static str, &str) {
+        match self {
+            Self::Ok => ("ok", ""),
+            Self::Partly(why) => ("PARTLY", why),
+            Self::Skipped(why) => ("NOT RUN", why),
+            Self::Failed(why) => ("FAILED", why),
+        }
+    }
 }
 
 impl Step {
@@ -163,7 +195,6 @@ impl Ci {
                 self.and_inside(here, &selection, &[], &words, &last)
             }
             Step::Features => self.features(&selection),
-            Step::Test => self.test(),
             Step::Doc => {
                 let mut doc = self.command(&build::cargo());
                 doc.args(["doc", "--no-deps"])
@@ -181,6 +212,10 @@ impl Ci {
             }
             Step::Deny => self.deny(),
             Step::Package => self.package(&selection),
+            Step::Msrv if host::Host::read()?.distro != host::Distro::Debian => Ok(Verdict::Skipped(
+                "the compiler is Debian's; here: cargo +1.85 check -p dmaframe-core -p dmaframe-alloc -p dmaframe-v4l2"
+                    .into(),
+            )),
             Step::Msrv => self.itself(&["msrv"]),
             Step::Loom => {
                 let mut loom = self.command(&build::cargo());
@@ -192,6 +227,7 @@ impl Ci {
                 some_tests(&mut loom)
             }
             Step::Miri => self.miri(),
+            Step::Test => self.test(&selection),
             Step::Fuzz => self.fuzz(),
         }
     }
@@ -257,7 +293,7 @@ impl Ci {
             .filter(|p| p["publish"].is_null())
             .filter_map(|p| p["name"].as_str())
             .collect();
-        self.forget(&names)?;
+        let unpacked = Unpacked::begin(self, &names)?;
         let chosen = |names: &[&str]| -> Vec<String> {
             let words = names.iter().flat_map(|name| ["--package", name]);
             words.map(str::to_owned).collect()
@@ -288,6 +324,7 @@ impl Ci {
         let local = build::dependencies(&metadata, selection.inside());
         let local: Vec<_> = local.iter().flat_map(|name| ["--package", name]).collect();
         let there = self.and_inside(here, selection, &[], &["package", "--allow-dirty"], &local)?;
+        unpacked.end()?;
         let lost: Vec<_> = unbuilt.into_iter().filter(|name| selection.has(name)).collect();
         Ok(match there {
             Verdict::Ok if !lost.is_empty() => Verdict::Partly(format!(
@@ -298,28 +335,30 @@ impl Ci {
         })
     }
 
-    /// cargo takes a package of the same name and version for the same package, unpacked and compiled, although its
-    /// registry is the one that `cargo package` has just made: what earlier runs left has to go.
-    fn forget(&self, names: &[&str]) -> Result<()> {
-        let unpacked = crate::root::cargo_home()?.join("registry/src");
-        let local = std::fs::read_dir(unpacked).into_iter().flatten().flatten();
-        // A registry that is a folder has no host in its name.
-        let local = local.filter(|r| r.file_name().to_string_lossy().starts_with('-'));
-        let compiled = ["debug", "inside/debug"].map(|part| self.target.join(part).join(".fingerprint"));
-        for folder in local.map(|r| r.path()).chain(compiled) {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                let file = entry.file_name();
-                let (package, _) = file.to_str().and_then(|f| f.rsplit_once('-')).unwrap_or_default();
-                if names.contains(&package) {
-                    cache::remove(&entry.path())?;
-                }
-            }
-        }
-        Ok(())
+    fn test(&self, selection: &build::Selection) -> Result<Verdict> {
+        let verdict = self.itself(&["test"])?;
+        let lost = selection.left_out();
+        Ok(match verdict {
+            Verdict::Ok if !lost.is_empty() => Verdict::Partly(format!(
+                "not tested, since this machine has not got what they link: {}",
+                lost.join(", ")
+            )),
+            other => other,
+        })
     }
 
-    fn test(&self) -> Result<Verdict> {
-        self.itself(&["test"])
+    /// The target folder for this run alone; the lock goes with the process.
+    fn alone(&self) -> Result<std::fs::File> {
+        std::fs::create_dir_all(&self.target)?;
+        let path = self.target.join(".ci-lock");
+        let lock =
+            std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        if lock.try_lock().is_err() {
+            println!("another run has {}: waiting for it", self.target.display());
+            lock.lock()
+                .with_context(|| format!("cannot lock {}", path.display()))?;
+        }
+        Ok(lock)
     }
 }
 

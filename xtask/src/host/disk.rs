@@ -41,7 +41,7 @@ pub(crate) fn require(path: &Path) -> Result<()> {
 /// what old commits left there.
 pub(crate) fn make_room(build: &Path) -> Result<()> {
     let before = free(build)?;
-    if before >= BUILD || !build.exists() {
+    if !build.exists() || before >= wanted(size(build)) {
         return Ok(());
     }
     println!(
@@ -58,7 +58,54 @@ pub(crate) fn make_room(build: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What a run may still need on the disk when the folder has grown to `built` bytes.
+fn wanted(built: u64) -> u64 {
+    BUILD.saturating_sub(built).max(2 * LEAST)
+}
+
+/// Bytes on the disk below a folder, each file once.
+fn size(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut seen = std::collections::HashSet::new();
+    let mut sum = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(found) = entry.metadata() else { continue };
+            if found.is_dir() {
+                folders.push(entry.path());
+            } else if found.nlink() == 1 || seen.insert(found.ino()) {
+                sum += found.blocks() * 512;
+            }
+        }
+    }
+    sum
+}
+
 fn folders(of: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(of)?.flatten();
     Ok(entries.map(|e| e.path()).filter(|p| p.is_dir()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_built_needs_less_than_one_that_is_not() {
+        assert_eq!(wanted(0), BUILD);
+        assert_eq!(wanted(BUILD / 2), BUILD / 2);
+        assert_eq!(wanted(10 * BUILD), 2 * LEAST);
+    }
+
+    #[test]
+    fn a_file_of_two_names_is_counted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        std::fs::write(folder.path().join("in/a"), vec![1; 100_000]).unwrap();
+        let one = size(folder.path());
+        assert!(one >= 100_000);
+        std::fs::hard_link(folder.path().join("in/a"), folder.path().join("b")).unwrap();
+        assert_eq!(size(folder.path()), one);
+    }
 }

@@ -188,7 +188,14 @@ pub(crate) fn require(needs: &[Need], yes: bool) -> Result<()> {
         eprintln!("  {:<16} {}", need.package, need.why);
     }
     let sudo = !super::is_root();
-    let mut line = vec!["apt-get", "install", "--yes", "--no-install-recommends"];
+    // Another run may be installing, too: dpkg's lock is waited for.
+    let mut line = vec![
+        "apt-get",
+        "-oDPkg::Lock::Timeout=600",
+        "install",
+        "--yes",
+        "--no-install-recommends",
+    ];
     line.extend(&names);
     if sudo {
         line.insert(0, "sudo");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::inside::Single;
+use super::inside::{Single, What};
 use crate::host::{self, packages};
 
 /// What links a library of the system.
@@ -64,9 +64,16 @@ pub(crate) struct Selection {
     inside: Vec<String>,
     /// `package/feature` of all others, where some feature had to be left out.
     features: Option<Vec<String>>,
+    /// Features for which this machine has not got what they link, and which nothing else builds.
+    left_out: Vec<String>,
 }
 
 impl Selection {
+    /// Features that are not built anywhere here.
+    pub(crate) fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
     /// The features of these packages, for cargo's command line, which refuses others' features beside `--package`.
     pub(crate) fn features(&self, packages: &[&str]) -> Vec<String> {
         let theirs = |feature: &&String| {
@@ -246,6 +253,7 @@ fn select(yes: bool, folder: bool) -> Result<Selection> {
         })
     };
     let (mut features, mut excluded, mut inside) = (Vec::new(), Vec::new(), Vec::new());
+    let mut left_out = Vec::new();
     for linked in LINKED.iter().filter(|l| used(l)) {
         let missing: Vec<_> = linked.needs.iter().filter(|n| !n.met()).copied().collect();
         if linked.inside && (folder || !missing.is_empty()) {
@@ -262,6 +270,7 @@ fn select(yes: bool, folder: bool) -> Result<Selection> {
         let whys: Vec<_> = missing.iter().map(|n| n.why).collect();
         eprintln!("LEFT OUT: the feature `{}`: {}", linked.feature, whys.join("; "));
         eprintln!("  to have it tested: sudo apt-get install {}", names.join(" "));
+        left_out.push(linked.feature.to_owned());
         features.push(linked.feature);
         excluded.extend(linked.packages.iter().map(|&p| p.to_owned()));
     }
@@ -288,6 +297,7 @@ fn select(yes: bool, folder: bool) -> Result<Selection> {
         excluded,
         inside,
         features: Some(all),
+        left_out,
     })
 }
 
@@ -302,10 +312,14 @@ pub(crate) fn singles(metadata: &Value, selection: &Selection, asked: &[String])
         for single in list(&package["metadata"]["lab"]["inside"]) {
             let features = list(&single["features"]).filter_map(Value::as_str);
             let features: Vec<String> = features.map(str::to_owned).collect();
+            let what = match single["doc"] == true {
+                true => What::Documentation,
+                false => What::Test(text(single, "test").to_owned()),
+            };
             if !features.iter().all(|feature| selection.builds(name, feature)) {
                 found.push(Single {
                     package: name.to_owned(),
-                    test: text(single, "test").to_owned(),
+                    what,
                     features,
                 });
             }

@@ -10,14 +10,30 @@ use super::build::{self, TestBinary};
 use crate::root;
 use crate::steps::output;
 
-/// A test of a package that is otherwise built on the host: `[[package.metadata.lab.inside]]`.
+/// What of a package that is otherwise built on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum What {
+    /// The test of this name.
+    Test(String),
+    /// The examples in its documentation.
+    Documentation,
+}
+
+/// A part of a package's tests that has to be built in the root folder: `[[package.metadata.lab.inside]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Single {
     pub(crate) package: String,
-    /// The test's name.
-    pub(crate) test: String,
+    pub(crate) what: What,
     /// What it is built with, and nothing else.
     pub(crate) features: Vec<String>,
+}
+
+impl Single {
+    fn words(&self) -> Vec<&str> {
+        let mut words = vec!["--package", &self.package, "--no-default-features"];
+        words.extend(self.features.iter().flat_map(|feature| ["--features", feature]));
+        words
+    }
 }
 
 /// Packages and the root folder to build them in.
@@ -104,6 +120,19 @@ impl Inside {
         self.packages.iter().flat_map(|name| ["--package", name])
     }
 
+    /// Those of which the documentation's examples have to be built here, with the words for cargo's command line: the
+    /// packages with every feature, and single ones.
+    pub(crate) fn documented(&self) -> Vec<(String, Vec<&str>)> {
+        let mut found = Vec::new();
+        if !self.packages.is_empty() {
+            let words = ["--all-features"].into_iter().chain(self.packages()).collect();
+            found.push((self.packages.join(", "), words));
+        }
+        let singles = self.singles.iter().filter(|s| s.what == What::Documentation);
+        found.extend(singles.map(|s| (format!("{} with {}", s.package, s.features.join(", ")), s.words())));
+        found
+    }
+
     /// Compiles the tests: the packages' with every feature, and the single ones.
     pub(crate) fn test_binaries(&self, release: bool) -> Result<Vec<TestBinary>> {
         let mut builds: Vec<Vec<&str>> = Vec::new();
@@ -111,16 +140,13 @@ impl Inside {
             eprintln!("Compiling {} in the lab's root folder", self.packages.join(", "));
             builds.push(["--all-features"].into_iter().chain(self.packages()).collect());
         }
-        let features: Vec<_> = self
-            .singles
-            .iter()
-            .map(|single| single.features.join(","))
-            .collect();
-        for (single, features) in self.singles.iter().zip(&features) {
-            let (package, test) = (&single.package, &single.test);
+        for single in &self.singles {
+            let (package, What::Test(test)) = (&single.package, &single.what) else {
+                continue;
+            };
             eprintln!("Compiling {package}'s {test} in the lab's root folder");
-            let mut words = vec!["--package", package, "--test", test];
-            words.extend(["--no-default-features", "--features", features]);
+            let mut words = vec!["--test", test.as_str()];
+            words.extend(single.words());
             builds.push(words);
         }
         let mut binaries = Vec::new();

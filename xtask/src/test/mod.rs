@@ -169,8 +169,10 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     }
     if !args.no_doc {
         outcomes.push(doctests(args, &selection)?);
-        if let Some(inside) = inside.filter(|inside| inside.packages().next().is_some()) {
-            outcomes.push(doctests_inside(args, &inside)?);
+        if let Some(inside) = inside {
+            for (name, words) in inside.documented() {
+                outcomes.push(doctests_inside(args, &inside, &name, &words)?);
+            }
         }
     }
     Ok(report(&outcomes))
@@ -285,18 +287,21 @@ fn doctests(args: &TestArgs, selection: &build::Selection) -> Result<Outcome> {
 }
 
 /// The same, compiled in the root folder.
-fn doctests_inside(args: &TestArgs, inside: &inside::Inside) -> Result<Outcome> {
-    let mut words = vec!["test", "--doc", "--no-fail-fast", "--all-features"];
-    words.extend(inside.packages());
+fn doctests_inside(
+    args: &TestArgs,
+    inside: &inside::Inside,
+    name: &str,
+    selected: &[&str],
+) -> Result<Outcome> {
+    let mut words = vec!["test", "--doc", "--no-fail-fast"];
+    words.extend(selected);
     if args.release {
         words.push("--release");
     }
     words.push("--");
     words.extend(args.filters.iter().chain(&args.args).map(String::as_str));
-    run(
-        inside.cargo(&[], &words),
-        "examples in the documentation (in the lab's root folder)",
-    )
+    let name = format!("examples in the documentation of {name} (in the lab's root folder)");
+    run(inside.cargo(&[], &words), &name)
 }
 
 /// Those of `packages` that the command line asks for.
