@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrayvec::ArrayVec;
 use dmaframe_core::report::Hop;
 use dmaframe_core::{
-    Access, Buffer, Clock, Deadline, Fence, Frame, FrameMeta, Layout, Lease, MAX_PLANES, Modifier, Object,
+    Access, Buffer, Clock, Deadline, Fence, Frame, FrameMeta, Lease, MAX_PLANES, Modifier, Object,
     ObjectKind, Orientation, Rect, Size, Timestamp, Waited,
 };
 
 use crate::caps;
 use crate::clock::PipelineClock;
-use crate::describe::{DescribeError, MemoryWindow, MetaFields, Picture, Placed};
+use crate::copy;
+use crate::describe::{MemoryWindow, MetaFields, Picture, Placed};
 use crate::error::Error;
 use crate::fences;
 use crate::sys::{self, Descriptor, Tag};
@@ -37,6 +38,15 @@ pub struct Importer {
     implicit: bool,
     pub(crate) hop: Arc<Hop>,
     pub(crate) outstanding: Arc<AtomicUsize>,
+}
+
+/// How a buffer became a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It is the buffer's own memory.
+    Shared,
+    /// Its bytes were copied.
+    Copied,
 }
 
 /// What a stream knows about a buffer besides the buffer.
@@ -100,7 +110,8 @@ impl Importer {
     /// The frame of a sample. Its timestamp is the buffer's running time, on no clock: only a
     /// [`FrameSink`](crate::FrameSink) knows its pipeline's.
     ///
-    /// Does not block. Memory that is no descriptor, or one whose owner may truncate it, is copied.
+    /// Does not block. Memory that is no descriptor is copied; so is a memfd that its owner may truncate, by reading it
+    /// through the kernel: it is never mapped.
     ///
     /// # Errors
     /// [`Error::Incomplete`], [`Error::Describe`], [`Error::Memory`], [`Error::Core`].
@@ -113,7 +124,20 @@ impl Importer {
             running: running_time(sample),
             ..Context::default()
         };
-        self.import(buffer, caps, &context)
+        let (frame, how) = self.import(buffer, caps, &context)?;
+        self.count(&frame, how);
+        Ok(frame)
+    }
+
+    /// Counts a frame that is given out as it was made.
+    pub(crate) fn count(&self, frame: &Frame, how: How) {
+        match how {
+            How::Shared => self.hop.zero_copy(),
+            How::Copied => self.hop.cpu_copy(
+                frame.layout().tight_len(),
+                "upstream gave memory that cannot be shared: no descriptors, or some that others may truncate",
+            ),
+        }
     }
 
     /// What the caps say, remembered for as long as they stay the same.
@@ -131,12 +155,13 @@ impl Importer {
         Ok(picture)
     }
 
+    /// The frame of a buffer, not counted yet: what becomes of it is for the caller to say.
     pub(crate) fn import(
         &mut self,
         buffer: gst::Buffer,
         caps: &gst::CapsRef,
         context: &Context,
-    ) -> Result<Frame, Error> {
+    ) -> Result<(Frame, How), Error> {
         let picture = self.picture(caps)?;
         let count = buffer.n_memory();
         let mut windows = ArrayVec::<MemoryWindow, MAX_MEMORIES>::new();
@@ -167,11 +192,12 @@ impl Importer {
                 };
                 self.outstanding.fetch_add(1, Ordering::Relaxed);
                 let lease = Lease::on_release(move |fence| fences::drop_after(fence, held));
-                let frame = Frame::new(core, meta, acquire, lease)?;
-                self.hop.zero_copy();
-                Ok(frame)
+                Ok((Frame::new(core, meta, acquire, lease)?, How::Shared))
             }
-            None => self.copied(&buffer, &picture, &placed, windows.len(), meta),
+            None => {
+                let frame = copy::picture(&buffer, &picture, &placed, meta)?;
+                Ok((frame, How::Copied))
+            }
         }
     }
 
@@ -233,70 +259,11 @@ impl Importer {
             if object.wait_idle(Access::Read, Deadline::now())? == Waited::TimedOut {
                 // Before Linux 6.0 there is no fence to be had: views and drivers that know implicit sync still wait.
                 if let Ok(fence) = object.export_fence(Access::Read) {
-                    all = all.merge_or_wait(fence);
+                    all = all.merge(fence);
                 }
             }
         }
         Ok(all)
-    }
-
-    /// A copy of memory that is only this process's, or that its owner could take away.
-    fn copied(
-        &self,
-        buffer: &gst::BufferRef,
-        picture: &Picture,
-        placed: &Placed,
-        memories: usize,
-        meta: FrameMeta,
-    ) -> Result<Frame, Error> {
-        if !picture.modifier.is_linear() {
-            return Err(dmaframe_core::Error::NotLinear {
-                modifier: picture.modifier,
-            }
-            .into());
-        }
-        let layout = Layout::linear(picture.fourcc, placed.coded, 64).map_err(DescribeError::from)?;
-        let len = usize::try_from(layout.object_len(0)).unwrap_or(usize::MAX);
-        let mut bytes = Vec::new();
-        bytes
-            .try_reserve_exact(len)
-            .map_err(|_| dmaframe_core::Error::NoMemory { bytes: len })?;
-        bytes.resize(len, 0);
-        // Each memory on its own: mapping the whole buffer would merge them with one more copy.
-        for (object, index) in placed.memories.iter().enumerate() {
-            let refused = |reason: &str| Error::Memory {
-                index: *index,
-                reason: format!("of {memories}: {reason}"),
-            };
-            let memory = buffer.peek_memory(*index);
-            let map = memory.map_readable().map_err(|_| refused("cannot be mapped"))?;
-            let from = map.as_slice();
-            for (plane, source) in placed
-                .planes
-                .iter()
-                .enumerate()
-                .filter(|(_, plane)| plane.object == object)
-            {
-                let to = layout.planes()[plane];
-                let row = layout.row_bytes(plane);
-                // The map begins at the memory's window, planes count from the descriptor's first byte.
-                let start = source.offset.saturating_sub(memory.offset() as u64);
-                for index in 0..layout.rows(plane) {
-                    let at = start + u64::from(source.stride) * u64::from(index);
-                    let at = usize::try_from(at).unwrap_or(usize::MAX);
-                    let row_from = at.checked_add(row).and_then(|end| from.get(at..end));
-                    let at = (to.offset + u64::from(to.stride) * u64::from(index)) as usize;
-                    let row_to = bytes.get_mut(at..at + row);
-                    let (Some(row_from), Some(row_to)) = (row_from, row_to) else {
-                        return Err(refused("is shorter mapped than it says"));
-                    };
-                    row_to.copy_from_slice(row_from);
-                }
-            }
-        }
-        self.hop
-            .cpu_copy(layout.tight_len(), "upstream gave system memory, not descriptors");
-        Ok(Frame::from_bytes(bytes, &layout, meta)?)
     }
 }
 

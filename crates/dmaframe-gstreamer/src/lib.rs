@@ -3,6 +3,7 @@
 
 pub mod caps;
 mod clock;
+mod copy;
 pub mod describe;
 mod error;
 mod export;

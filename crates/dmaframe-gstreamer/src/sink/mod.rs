@@ -14,7 +14,7 @@ pub use stream::FrameStream;
 
 use crate::clock::PipelineClock;
 use crate::error::Error;
-use crate::import::{Context, Importer, running};
+use crate::import::{Context, How, Importer, running};
 use crate::signals::{Signals, Watch};
 use crate::sys;
 use crate::tags;
@@ -52,7 +52,7 @@ pub struct SinkStats {
     pub delivered: u64,
     /// Of those, copies made because consumers held too many buffers.
     pub detached: u64,
-    /// Pictures dropped because of that.
+    /// Pictures dropped because of that, or because they could not be copied then.
     pub dropped: u64,
     /// Allocation queries answered with a pool of dma-bufs.
     pub pools_offered: u64,
@@ -192,13 +192,24 @@ impl FrameSink {
                 .dropped("consumers hold as many buffers as upstream can spare");
             return Ok(None);
         }
-        let frame = self.importer.import(buffer, caps, &context)?;
-        self.stats.delivered += 1;
+        let (frame, how) = self.importer.import(buffer, caps, &context)?;
         // What had to be copied already is nobody's buffer.
-        if delivery == Delivery::Share || frame.buffer().objects().is_empty() {
+        if delivery == Delivery::Share || how == How::Copied {
+            self.stats.delivered += 1;
+            self.importer.count(&frame, how);
             return Ok(Some(frame));
         }
-        let copy = frame.detach(deadline)?;
+        let copy = match frame.detach(deadline) {
+            Ok(copy) => copy,
+            Err(error) => {
+                self.stats.dropped += 1;
+                self.importer.hop.dropped(
+                    "consumers hold as many buffers as upstream can spare, and the picture cannot be copied",
+                );
+                return Err(error.into());
+            }
+        };
+        self.stats.delivered += 1;
         self.stats.detached += 1;
         let bytes = frame.layout().tight_len();
         self.importer

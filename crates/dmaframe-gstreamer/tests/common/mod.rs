@@ -1,7 +1,7 @@
 //! What the tests of this crate share.
 #![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
 
-mod sys;
+pub mod sys;
 
 use std::hash::{Hash, Hasher};
 use std::path::Path;
