@@ -258,3 +258,49 @@ fn a_steady_stream_allocates_two_small_things_a_frame() {
         "out: the frame and its way back, {taken} for 100 frames"
     );
 }
+
+#[test]
+fn without_a_pool_filters_upstream_make_buffers_of_the_right_size() {
+    common::init();
+    for filter in ["videoconvert", "videoscale"] {
+        let mut sink = FrameSink::builder()
+            .queue(2, Backpressure::Block)
+            .offer_pool(false)
+            .build()
+            .unwrap();
+        let description = format!(
+            "videotestsrc num-buffers=3 ! video/x-raw,format=BGRx,width=320,height=240 ! {filter} ! \
+             video/x-raw,width=640,height=480"
+        );
+        let description = match filter {
+            "videoconvert" => description.replace("width=640,height=480", "format=NV12"),
+            _ => description,
+        };
+        let running = into_sink(&description, &sink);
+        running.play();
+        for _ in 0..3 {
+            assert!(!tight(&next(&mut sink)).is_empty(), "{filter}");
+        }
+        assert_eq!(sink.stats().pools_offered, 0);
+    }
+}
+
+#[test]
+fn a_frame_detached_for_consumers_that_hold_too_much_counts_once() {
+    need!(Device::Udmabuf);
+    let mut sink = FrameSink::builder()
+        .queue(2, Backpressure::Block)
+        .hold(2)
+        .build()
+        .unwrap();
+    let running = into_sink(
+        "videotestsrc num-buffers=10 ! video/x-raw,format=NV12,width=320,height=240",
+        &sink,
+    );
+    running.play();
+    let held: Vec<_> = (0..10).map(|_| next(&mut sink)).collect();
+    let (stats, counts) = (sink.stats(), sink.hop().counts());
+    assert_eq!((stats.delivered, stats.detached), (10, 8), "{stats:?}");
+    assert_eq!((counts.frames, counts.zero_copy), (10, 2), "{counts}");
+    drop(held);
+}

@@ -110,9 +110,9 @@ pub fn parse_chroma_site(text: &str) -> ChromaSiting {
 #[must_use]
 pub fn chroma_site(siting: ChromaSiting) -> Option<&'static str> {
     match siting {
-        ChromaSiting::Unspecified => None,
         ChromaSiting::Left => Some("mpeg2"),
         ChromaSiting::Center => Some("jpeg"),
         ChromaSiting::TopLeft => Some("cosited"),
+        _ => None,
     }
 }

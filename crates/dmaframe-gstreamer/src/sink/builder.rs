@@ -263,13 +263,32 @@ fn answer(query: &mut gst::query::Allocation, wanted: u32, offer: bool) -> bool 
     query.add_allocation_meta::<gst_video::VideoCropMeta>(None);
     let (caps, need_pool) = query.get_owned();
     let pool = caps
+        .as_ref()
         .filter(|_| offer && need_pool)
-        .and_then(|caps| pool::offer(&caps, wanted));
+        .and_then(|caps| pool::offer(caps, wanted));
     match &pool {
         Some((pool, size)) => query.add_allocation_pool(Some(pool), *size, wanted, 0),
-        None => query.add_allocation_pool(gst::BufferPool::NONE, 0, wanted, 0),
+        // Without a size no entry: elements make a pool of their own for buffers of the size they find.
+        None => {
+            if let Some(size) = caps.and_then(|caps| buffer_size(&caps)) {
+                query.add_allocation_pool(gst::BufferPool::NONE, size, wanted, 0);
+            }
+        }
     }
     pool.is_some()
+}
+
+/// The bytes of a buffer in GStreamer's own layout. For tiled pictures it is the least there can be: who makes those
+/// knows the size better.
+fn buffer_size(caps: &gst::CapsRef) -> Option<u32> {
+    let size = match gst_video::VideoInfo::from_caps(caps) {
+        Ok(info) if info.size() > 0 => info.size() as u64,
+        _ => {
+            let picture = caps::picture(caps, caps::unnamed()).ok()?;
+            describe::default_planes(picture.fourcc, picture.size).ok()?.size
+        }
+    };
+    u32::try_from(size).ok().filter(|size| *size > 0)
 }
 
 /// Every format both sides know. Caps of old style count as LINEAR.
