@@ -153,8 +153,12 @@ pub enum Error {
         tried: Vec<PassedOver>,
     },
     /// A recording's pictures cannot change.
-    #[error("the pictures became {} {}, the recording's are {} {}", .now.0, .now.1, .was.0, .was.1)]
+    #[error(
+        "the {what} of the pictures changed: they are {} {} now, the recording's are {} {}", .now.0, .now.1, .was.0, .was.1
+    )]
     PictureChanged {
+        /// What is different, in a word: `format`, `size`, `size to be shown`, `colour`, `modifier`, `kind of memory`.
+        what: &'static str,
         /// Format and size of the recording.
         was: (Fourcc, Size),
         /// Those of the frame.

@@ -145,10 +145,47 @@ fn what_cannot_be_recorded_is_said_and_a_dropped_recorder_leaves_a_file_that_pla
     let rejected = recorder.push(stamped(&other, 0), LONG).unwrap_err();
     assert_eq!(
         said(rejected.error),
-        "the pictures became NV12 64x64, the recording's are NV12 320x240"
+        "the size of the pictures changed: they are NV12 64x64 now, the recording's are NV12 320x240"
     );
     record(&recorder, &pool);
     drop(recorder);
     assert_eq!(pictures(&file).0, FRAMES);
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn a_recording_refuses_pictures_that_would_change_its_caps_and_takes_copies() {
+    common::init();
+    let pool = tight_pool(Size::new(320, 240));
+    let file = scratch("changes.mkv");
+    let recorder = Recorder::builder(&file)
+        .framerate(100, 1)
+        .encoder(EncoderChoice::Software)
+        .start(&stamped(&pool, 0))
+        .unwrap();
+    recorder.push(stamped(&pool, 0), LONG).unwrap();
+    let mut smaller = stamped(&pool, 1);
+    smaller.meta_mut().unwrap().visible = Some(dmaframe_core::Rect {
+        x: 0,
+        y: 0,
+        width: 160,
+        height: 120,
+    });
+    let mut other = stamped(&pool, 2);
+    other.meta_mut().unwrap().color = dmaframe_core::ColorInfo::SRGB;
+    for (frame, wanted) in [(smaller, "size to be shown"), (other, "colour")] {
+        let rejected = recorder.push(frame, LONG).unwrap_err();
+        match rejected.error {
+            Error::PictureChanged { what, .. } => assert_eq!(what, wanted),
+            error => panic!("{wanted}: {error}"),
+        }
+    }
+    // What a capture gives who holds too much: other memory, the same picture.
+    let copy = stamped(&pool, 3).detach(LONG).unwrap();
+    recorder.push(copy, LONG).unwrap();
+    recorder.push(stamped(&pool, 4), LONG).unwrap();
+    let recording = recorder.finish(LONG).unwrap();
+    assert_eq!((recording.frames, recording.encoded), (3, 3));
+    assert_eq!(pictures(&file).0, 3);
     std::fs::remove_file(&file).unwrap();
 }

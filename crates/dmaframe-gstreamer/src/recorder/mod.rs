@@ -170,17 +170,25 @@ impl Recorder {
     /// a live source that may not wait: [`Deadline::now`], and drop what comes back with [`Error::Full`].
     ///
     /// # Errors
-    /// [`Error::Full`] at the deadline, [`Error::PictureChanged`] for another format or size than the first frame's, and
-    /// those of [`FrameSrc::push`]. The frame comes back with each.
+    /// [`Error::Full`] at the deadline; [`Error::PictureChanged`] for another format, size or visible size, colour or layout
+    /// than the first frame's, since encoders and containers do not follow; those of [`FrameSrc::push`]. The frame comes
+    /// back with each.
     pub fn push(
         &self,
         frame: Frame,
         deadline: impl Into<Deadline>,
     ) -> Result<(), Box<Rejected<Frame, Error>>> {
         let found = (frame.fourcc(), frame.layout().size());
-        if found != self.picture {
+        let what = if found.0 != self.picture.0 {
+            Some("format")
+        } else if found.1 != self.picture.1 {
+            Some("size")
+        } else {
+            self.source.would_change_caps(&frame)
+        };
+        if let Some(what) = what {
             let (was, now) = (self.picture, found);
-            return Err(Rejected::new(frame, Error::PictureChanged { was, now }));
+            return Err(Rejected::new(frame, Error::PictureChanged { what, was, now }));
         }
         self.source.push(frame, deadline)
     }

@@ -181,8 +181,8 @@ impl FrameSrcBuilder {
             name: "appsrc",
             reason: "it has no source pad".to_owned(),
         })?;
-        let leaving = Arc::new(Leaving::new(&appsrc, options.timing, Arc::clone(&signals)));
-        let probes = leaving.watch(&pad);
+        let leaving = Arc::new(Leaving::new(&appsrc, Arc::clone(&signals)));
+        leaving.watch(&pad);
         let watch = Watch::new(appsrc.upcast_ref(), &pad, &signals);
         Ok(FrameSrc {
             appsrc,
@@ -192,7 +192,6 @@ impl FrameSrcBuilder {
             leaving,
             stream: Mutex::new(Stream::default()),
             options,
-            probes,
         })
     }
 }

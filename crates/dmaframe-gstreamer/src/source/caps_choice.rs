@@ -45,7 +45,38 @@ impl Key {
     }
 }
 
+impl Key {
+    /// What a frame of another kind has that is different, in a word.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        let (this, that) = (self, other);
+        [
+            (this.pair.fourcc != that.pair.fourcc, "format"),
+            (this.pair.modifier != that.pair.modifier, "modifier"),
+            (this.shown != that.shown, "size to be shown"),
+            (this.color != that.color, "colour"),
+            (this.dmabuf != that.dmabuf, "kind of memory"),
+        ]
+        .into_iter()
+        .find_map(|(differs, what)| differs.then_some(what))
+    }
+}
+
 impl Stream {
+    /// What would make the frame's caps others than the last one's.
+    pub(super) fn change(
+        &self,
+        appsrc: &gst_app::AppSrc,
+        frame: &Frame,
+        framerate: (i32, i32),
+    ) -> Option<&'static str> {
+        let what = self.key?.difference(&Key::of(frame))?;
+        // A copy in other memory, say, has the same caps where no dma-bufs were asked for.
+        match choose(appsrc, frame, framerate) {
+            Ok(caps) if Some(&caps) == self.caps.as_ref() => None,
+            _ => Some(what),
+        }
+    }
+
     /// The caps for a frame, if they are others than the last one's.
     pub(super) fn renegotiate(
         &mut self,

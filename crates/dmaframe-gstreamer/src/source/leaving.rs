@@ -2,77 +2,82 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Clock, Timestamp};
 use gst::prelude::*;
 
-use super::builder::Timing;
+use super::straighten::{self, Understood};
 use crate::clock::PipelineClock;
 use crate::signals::Signals;
 use crate::sys;
 
-const UNKNOWN: u8 = 0;
-const STRIDES: u8 = 1;
-const NO_STRIDES: u8 = 2;
+/// In a PTS: it is a moment of `CLOCK_MONOTONIC`, which has still to become running time. No clock gets that far, and
+/// times that anybody else has put there are left alone.
+const MOMENT: u64 = 1 << 63;
+
+/// The PTS of a moment of `CLOCK_MONOTONIC`.
+pub(super) fn moment(ns: u64) -> gst::ClockTime {
+    // All bits set would be no time at all.
+    gst::ClockTime::from_nseconds(ns.min(MOMENT - 2) | MOMENT)
+}
 
 /// Times, and strides for elements that know none.
 #[derive(Debug)]
 pub(super) struct Leaving {
     element: gst::glib::WeakRef<gst_app::AppSrc>,
-    timing: Timing,
     signals: Arc<Signals>,
     clock: Mutex<Option<PipelineClock>>,
-    /// What the next element said to the allocation query.
-    strides: AtomicU8,
+    /// What the next element said to the allocation query; `None` before it was asked.
+    understood: Mutex<Option<Understood>>,
+    orphaned: AtomicBool,
     pub(super) hop: Arc<Hop>,
     pub(super) early: AtomicU64,
     pub(super) copied: AtomicU64,
+    pub(super) failed: AtomicU64,
 }
 
 impl Leaving {
-    pub(super) fn new(appsrc: &gst_app::AppSrc, timing: Timing, signals: Arc<Signals>) -> Self {
+    pub(super) fn new(appsrc: &gst_app::AppSrc, signals: Arc<Signals>) -> Self {
         Self {
             element: appsrc.downgrade(),
-            timing,
             signals,
             clock: Mutex::new(None),
-            strides: AtomicU8::new(UNKNOWN),
+            understood: Mutex::new(None),
+            orphaned: AtomicBool::new(false),
             hop: Hop::new(format!("{}(GStreamer)", appsrc.name())),
             early: AtomicU64::new(0),
             copied: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         }
     }
 
     /// Whether the next element said that it understands strides and offsets; `None` before it was asked.
     pub(super) fn understands_strides(&self) -> Option<bool> {
-        match self.strides.load(Ordering::Relaxed) {
-            STRIDES => Some(true),
-            NO_STRIDES => Some(false),
-            _ => None,
-        }
+        sys::lock(&self.understood).map(|understood| understood.strides)
     }
 
-    pub(super) fn watch(self: &Arc<Self>, pad: &gst::Pad) -> Vec<(gst::Pad, gst::PadProbeId)> {
-        let mut probes = Vec::new();
-        let mut add = |probe: Option<gst::PadProbeId>| probes.extend(probe.map(|probe| (pad.clone(), probe)));
+    /// Watches the pad. The probes keep only what they need themselves, so that they can outlive the source: frames that it
+    /// has queued go through them.
+    pub(super) fn watch(self: &Arc<Self>, pad: &gst::Pad) {
         let this = Arc::clone(self);
-        // New caps: asked again.
-        add(
-            pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-                match info.event().map(|event| event.type_()) {
-                    Some(gst::EventType::Caps) => this.strides.store(UNKNOWN, Ordering::Relaxed),
-                    Some(gst::EventType::StreamStart) => this.signals.started(),
-                    _ => {}
-                }
-                gst::PadProbeReturn::Ok
-            }),
-        );
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            match info.event().map(|event| event.type_()) {
+                // New caps: asked again.
+                Some(gst::EventType::Caps) => *sys::lock(&this.understood) = None,
+                Some(gst::EventType::StreamStart) => this.signals.started(),
+                _ => {}
+            }
+            match this.is_over() {
+                true => gst::PadProbeReturn::Remove,
+                false => gst::PadProbeReturn::Ok,
+            }
+        });
         let this = Arc::clone(self);
-        add(pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| this.leave(pad, info)));
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| this.leave(pad, info));
         let this = Arc::clone(self);
-        add(pad.add_probe(gst::PadProbeType::EVENT_FLUSH, move |_, info| {
+        pad.add_probe(gst::PadProbeType::EVENT_FLUSH, move |_, info| {
             let kind = info.event().map(|event| event.type_());
             this.signals.change(|state| match kind {
                 Some(gst::EventType::FlushStart) => state.flushing = true,
@@ -82,50 +87,78 @@ impl Leaving {
                 }
                 _ => {}
             });
+            if this.orphaned.load(Ordering::Relaxed) {
+                return gst::PadProbeReturn::Remove;
+            }
             gst::PadProbeReturn::Ok
-        }));
-        probes
+        });
     }
 
     fn leave(&self, pad: &gst::Pad, info: &mut gst::PadProbeInfo<'_>) -> gst::PadProbeReturn {
         let Some(buffer) = info.buffer_mut() else {
             return gst::PadProbeReturn::Ok;
         };
-        let keep = self.timing != Timing::Clock || self.on_time(buffer);
-        if keep {
-            match self.straighten(pad, buffer) {
-                Ok(None) => self.hop.zero_copy(),
-                Ok(Some(copy)) => {
-                    self.copied.fetch_add(1, Ordering::Relaxed);
-                    self.hop.cpu_copy(
-                        copy.size() as u64,
-                        "the next element understands no strides and offsets",
-                    );
-                    *buffer = copy;
-                }
-                Err(()) => self
-                    .hop
-                    .dropped("the next element understands no strides, and the copy failed"),
-            }
-        }
+        let keep = self.on_time(buffer) && self.is_understood(pad, buffer);
         // There is room in the queue now.
         self.signals.change(|_| {});
-        if keep {
-            gst::PadProbeReturn::Ok
-        } else {
-            gst::PadProbeReturn::Drop
+        match (keep, self.is_over()) {
+            (false, _) => gst::PadProbeReturn::Drop,
+            (true, true) => gst::PadProbeReturn::Remove,
+            (true, false) => gst::PadProbeReturn::Ok,
         }
     }
 
-    /// Turns a moment of `CLOCK_MONOTONIC` into running time. `false` for one from before the pipeline began to play.
+    /// Whether the next element will understand the buffer, which may be a copy then.
+    fn is_understood(&self, pad: &gst::Pad, buffer: &mut gst::Buffer) -> bool {
+        match self.straighten(pad, buffer) {
+            Ok(None) => self.hop.zero_copy(),
+            Ok(Some(copy)) => {
+                self.copied.fetch_add(1, Ordering::Relaxed);
+                self.hop.cpu_copy(
+                    copy.size() as u64,
+                    "the next element understands no strides, offsets or crops",
+                );
+                *buffer = copy;
+            }
+            Err(_) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                self.hop.dropped(
+                    "the next element understands no strides, offsets or crops, and the copy failed",
+                );
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The source is gone: what it has queued still goes on as it should.
+    pub(super) fn orphan(&self) {
+        self.orphaned.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing of a source that is gone is queued any more.
+    fn is_over(&self) -> bool {
+        let queued = || {
+            self.element
+                .upgrade()
+                .map_or(0, |appsrc| appsrc.current_level_buffers())
+        };
+        self.orphaned.load(Ordering::Relaxed) && queued() == 0
+    }
+
+    /// Turns a marked moment of `CLOCK_MONOTONIC` into running time. `false` for one from before the pipeline began to
+    /// play.
     fn on_time(&self, buffer: &mut gst::Buffer) -> bool {
-        let (Some(at), Some(element)) = (buffer.pts(), self.element.upgrade()) else {
+        let Some(at) = buffer.pts().filter(|pts| pts.nseconds() & MOMENT != 0) else {
+            return true;
+        };
+        let Some(element) = self.element.upgrade() else {
             return true;
         };
         let mut clock = sys::lock(&self.clock);
         *clock = PipelineClock::of(element.upcast_ref(), clock.as_ref());
         let at = Timestamp {
-            ns: at.nseconds(),
+            ns: at.nseconds() & !MOMENT,
             clock: Clock::Monotonic,
         };
         let running = clock.as_ref().and_then(|clock| clock.running_time(at));
@@ -144,58 +177,22 @@ impl Leaving {
         true
     }
 
-    /// Asks the next element whether it looks at strides; one that does not answer does not.
-    ///
-    /// `appsrc` asks before it knows the caps and never again, so this is ours to do: on the thread that pushes the
-    /// buffers, as elements expect it of such a question.
-    fn ask(&self, pad: &gst::Pad, caps: &gst::Caps) -> bool {
-        let mut query = gst::query::Allocation::new(Some(caps), false);
-        let answered = pad.peer_query(&mut query);
-        let found = answered && query.find_allocation_meta::<gst_video::VideoMeta>().is_some();
-        self.strides
-            .store(if found { STRIDES } else { NO_STRIDES }, Ordering::Relaxed);
-        found
-    }
-
-    /// A copy in GStreamer's own layout for an element that knows no other; `None` where the buffer is that already, or
-    /// will be understood.
-    fn straighten(&self, pad: &gst::Pad, buffer: &gst::Buffer) -> Result<Option<gst::Buffer>, ()> {
-        let strides = self.strides.load(Ordering::Relaxed);
-        if strides == STRIDES {
-            return Ok(None);
-        }
+    /// A copy in GStreamer's own layout where the next element will not understand the buffer as it is.
+    fn straighten(
+        &self,
+        pad: &gst::Pad,
+        buffer: &gst::Buffer,
+    ) -> Result<Option<gst::Buffer>, gst::glib::BoolError> {
         let Some(caps) = pad.current_caps() else {
             return Ok(None);
         };
-        if strides == UNKNOWN && self.ask(pad, &caps) {
-            return Ok(None);
-        }
-        // Whoever takes dma-bufs has to look at their layout.
-        let dmabuf = caps
-            .features(0)
-            .is_some_and(|features| features.contains("memory:DMABuf"));
-        let Some(info) = gst_video::VideoInfo::from_caps(&caps).ok().filter(|_| !dmabuf) else {
-            return Ok(None);
-        };
-        let Some(meta) = buffer.meta::<gst_video::VideoMeta>() else {
-            return Ok(None);
-        };
-        // With several memories too, the offsets tell.
-        if meta.offset() == info.offset() && meta.stride() == info.stride() {
-            return Ok(None);
-        }
-        let from = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(drop)?;
-        let mut new = gst::Buffer::with_size(info.size()).map_err(drop)?;
-        {
-            let new = new.get_mut().ok_or(())?;
-            let _ = buffer.copy_into(
-                new,
-                gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS,
-                ..,
-            );
-            let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(new, &info).map_err(drop)?;
-            from.copy(&mut to).map_err(drop)?;
-        }
-        Ok(Some(new))
+        let known = *sys::lock(&self.understood);
+        let understood = known.unwrap_or_else(|| {
+            // Not under the lock: elements answer with code of their own.
+            let found = Understood::ask(pad, &caps);
+            *sys::lock(&self.understood) = Some(found);
+            found
+        });
+        straighten::straighten(&caps, buffer, understood)
     }
 }

@@ -4,6 +4,7 @@ mod builder;
 mod caps_choice;
 mod leaving;
 mod push;
+mod straighten;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -35,8 +36,10 @@ pub struct SrcStats {
     pub dropped: u64,
     /// Frames from before the pipeline began to play, dropped on the way out.
     pub early: u64,
-    /// Frames copied because the next element understands no strides.
+    /// Frames copied because the next element understands no strides, offsets or crops.
     pub copied: u64,
+    /// Frames dropped on the way out because they had to be copied for that and could not be.
+    pub failed: u64,
 }
 
 /// The start of a pipeline (an `appsrc`) that takes frames.
@@ -57,7 +60,6 @@ pub struct FrameSrc {
     leaving: Arc<Leaving>,
     stream: Mutex<Stream>,
     options: builder::Options,
-    probes: Vec<(gst::Pad, gst::PadProbeId)>,
 }
 
 impl FrameSrc {
@@ -193,6 +195,7 @@ impl FrameSrc {
             dropped: stream.dropped,
             early: self.leaving.early.load(Ordering::Relaxed),
             copied: self.leaving.copied.load(Ordering::Relaxed),
+            failed: self.leaving.failed.load(Ordering::Relaxed),
         }
     }
 
@@ -200,6 +203,11 @@ impl FrameSrc {
     #[must_use]
     pub fn hop(&self) -> &Arc<Hop> {
         &self.leaving.hop
+    }
+
+    /// Whether the frame would make the caps others than they are. They are not yet before the first frame.
+    pub(crate) fn would_change_caps(&self, frame: &Frame) -> Option<&'static str> {
+        sys::lock(&self.stream).change(&self.appsrc, frame, self.options.framerate)
     }
 
     fn full(&self) -> Error {
@@ -247,10 +255,8 @@ fn default_request(fourcc: Fourcc, size: Size) -> Result<Request, Error> {
 }
 
 impl Drop for FrameSrc {
-    /// The element stays in its pipeline; frames queued in it go on.
+    /// The element stays in its pipeline; frames queued in it go on, with their times and in a layout that is understood.
     fn drop(&mut self) {
-        for (pad, probe) in self.probes.drain(..) {
-            pad.remove_probe(probe);
-        }
+        self.leaving.orphan();
     }
 }

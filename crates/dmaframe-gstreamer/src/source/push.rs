@@ -11,6 +11,7 @@ use dmaframe_core::{Clock, Deadline, Frame, Rejected, Waited};
 use super::FrameSrc;
 use super::builder::{Pacing, Timing};
 use super::caps_choice::Stream;
+use super::leaving::moment;
 use crate::error::Error;
 use crate::{sys, tags};
 
@@ -30,33 +31,55 @@ impl FrameSrc {
             let stopped = self.flow(gst::FlowError::Flushing);
             return Err(Rejected::new(frame, stopped));
         }
-        let stream = &mut *sys::lock(&self.stream);
-        if self.queued() >= self.options.queue {
-            match self.options.pacing {
-                Pacing::Wait => return Ok(Some(frame)),
-                Pacing::DropNewest => {
-                    stream.dropped += 1;
-                    self.leaving
-                        .hop
-                        .dropped("the pipeline is slower than the frames come");
-                    return Ok(None);
-                }
-                Pacing::DropOldest => {
-                    stream.dropped += 1;
-                    self.leaving
-                        .hop
-                        .dropped("the pipeline is slower than the frames come");
-                }
-            }
+        // Whoever has to wait for the fence lets others at the stream meanwhile; whom there is no room for does not wait.
+        let full = self.full_by_policy(&mut sys::lock(&self.stream));
+        if let Some(full) = full {
+            return Ok(full.then_some(frame));
         }
-        match self.prepare(stream, &frame, deadline) {
-            Ok(()) => {}
-            Err(error) => return Err(Rejected::new(frame, error)),
+        if let Err(error) = self.finished(&frame, deadline) {
+            return Err(Rejected::new(frame, error));
+        }
+        // The pipeline takes the buffer whether or not it takes the frame. Dropped when the lock is let go: it may be the
+        // last handle by then, and its lease is somebody else's code.
+        let back = frame.clone();
+        let pushed = self.enqueue(frame);
+        match pushed {
+            Ok(full) => Ok(full),
+            Err(Failure::Back(rejected)) => Err(rejected),
+            Err(Failure::Flow(flow)) => Err(Rejected::new(back, self.flow(flow))),
+        }
+    }
+
+    /// Whether there is no room, and the frame has to wait (`Some(true)`) or is dropped (`Some(false)`).
+    fn full_by_policy(&self, stream: &mut Stream) -> Option<bool> {
+        if self.queued() < self.options.queue || self.options.pacing == Pacing::DropOldest {
+            return None;
+        }
+        if self.options.pacing == Pacing::Wait {
+            return Some(true);
+        }
+        self.count_dropped(stream);
+        Some(false)
+    }
+
+    fn count_dropped(&self, stream: &mut Stream) {
+        stream.dropped += 1;
+        self.leaving
+            .hop
+            .dropped("the pipeline is slower than the frames come");
+    }
+
+    /// A finished frame into the queue. It comes back where there is no room any more.
+    fn enqueue(&self, frame: Frame) -> Result<Option<Frame>, Failure> {
+        let stream = &mut *sys::lock(&self.stream);
+        if let Some(full) = self.full_by_policy(stream) {
+            return Ok(full.then_some(frame));
+        }
+        if let Err(error) = self.prepare(stream, &frame) {
+            return Err(Failure::Back(Rejected::new(frame, error)));
         }
         let pts = self.time(stream, &frame);
-        // The pipeline takes the buffer whether or not it takes the frame.
-        let back = frame.clone();
-        let mut buffer = self.exporter.buffer(frame)?;
+        let mut buffer = self.exporter.buffer(frame).map_err(Failure::Back)?;
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(pts);
             let (rate, per) = self.options.framerate;
@@ -67,17 +90,29 @@ impl FrameSrc {
                     .map(gst::ClockTime::from_nseconds),
             );
         }
-        match self.appsrc.push_buffer(buffer) {
-            Ok(_) => {
-                stream.pushed += 1;
-                Ok(None)
-            }
-            Err(flow) => Err(Rejected::new(back, self.flow(flow))),
+        if self.queued() >= self.options.queue {
+            // The oldest has to go.
+            self.count_dropped(stream);
+        }
+        self.appsrc.push_buffer(buffer).map_err(Failure::Flow)?;
+        stream.pushed += 1;
+        Ok(None)
+    }
+
+    /// Waits for what is still writing the picture, unless the memory takes the fence along.
+    fn finished(&self, frame: &Frame, deadline: Deadline) -> Result<(), Error> {
+        if self.options.attach || frame.acquire().is_trivial() {
+            return Ok(());
+        }
+        match frame.wait(deadline)? {
+            Waited::TimedOut => Err(Error::FencePending),
+            Waited::Signaled => Ok(()),
+            Waited::Failed(errno) => Err(dmaframe_core::Error::FenceFailed { errno }.into()),
         }
     }
 
-    /// Caps, tags and fences.
-    fn prepare(&self, stream: &mut Stream, frame: &Frame, deadline: Deadline) -> Result<(), Error> {
+    /// Caps and tags.
+    fn prepare(&self, stream: &mut Stream, frame: &Frame) -> Result<(), Error> {
         if let Some(caps) = stream.renegotiate(&self.appsrc, frame, self.options.framerate)? {
             self.appsrc.set_caps(Some(&caps));
             self.exporter.keep_only(frame.buffer_id().generation());
@@ -92,17 +127,10 @@ impl FrameSrc {
             self.appsrc
                 .send_event(gst::event::Tag::new(tags::tag_list(orientation)));
         }
-        if !self.options.attach && !frame.acquire().is_trivial() {
-            match frame.wait(deadline)? {
-                Waited::TimedOut => return Err(Error::FencePending),
-                Waited::Signaled => {}
-                Waited::Failed(errno) => return Err(dmaframe_core::Error::FenceFailed { errno }.into()),
-            }
-        }
         Ok(())
     }
 
-    /// What goes into the buffer's PTS: a moment of `CLOCK_MONOTONIC`, which the way out of the queue turns into running
+    /// What goes into the buffer's PTS: a marked moment of `CLOCK_MONOTONIC`, which the way out of the queue turns into running
     /// time (the pipeline's clock may not be known yet), or running time already.
     fn time(&self, stream: &mut Stream, frame: &Frame) -> Option<gst::ClockTime> {
         let at = frame.meta().timestamp;
@@ -126,10 +154,17 @@ impl FrameSrc {
                     },
                     None => now(),
                 };
-                Some(gst::ClockTime::from_nseconds(at.min(u64::MAX - 1)))
+                Some(moment(at))
             }
         }
     }
+}
+
+/// Why a frame was not queued.
+enum Failure {
+    Back(Box<Rejected<Frame, Error>>),
+    /// The frame's buffer is gone with the attempt.
+    Flow(gst::FlowError),
 }
 
 /// Completes when a frame can be pushed; made by [`FrameSrc::ready`].
