@@ -71,6 +71,8 @@ pub(crate) enum Hold {
 
 /// Submissions in flight at most.
 const SLOTS: usize = 16;
+/// How often a wait that failed is tried again, [`LOOK`] apart.
+const TRIES: usize = 100;
 /// How long one wait for another thread is.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -82,7 +84,8 @@ impl Gpu {
     /// ([`raw::queue`](crate::raw::queue)). [`Error::Unsupported`] below Vulkan 1.2.
     pub fn queue(&self) -> Result<Queue, Error> {
         match crate::sys::own_queue(&self.0) {
-            Some(raw) => Queue::new(self, raw),
+            // Refused, it is free for the next try.
+            Some(raw) => Queue::new(self, raw).inspect_err(|_| crate::sys::give_queue_back(&self.0)),
             None => Err(Error::Busy {
                 what: "the device's queue",
             }),
@@ -243,10 +246,7 @@ impl Queue {
     /// The device's counter, after letting go of what is done.
     pub(crate) fn retire(&self) -> Result<u64, Error> {
         let value = self.0.timeline.value();
-        let done = match &value {
-            Ok(value) => *value,
-            Err(_) => u64::MAX,
-        };
+        let done = finished_by(&value);
         loop {
             let mut state = self.state();
             let Some(mut slot) = pop_done(&mut state.busy, done) else {
@@ -312,6 +312,16 @@ impl Queue {
     }
 }
 
+/// The last submission that is done. On a lost device none runs any more; a question that failed for any other reason (memory)
+/// says nothing.
+fn finished_by(value: &Result<u64, Error>) -> u64 {
+    match value {
+        Ok(value) => *value,
+        Err(Error::DeviceLost { .. }) => u64::MAX,
+        Err(_) => 0,
+    }
+}
+
 /// The oldest submission, if the device has come so far.
 fn pop_done(busy: &mut VecDeque<Slot>, done: u64) -> Option<Slot> {
     if busy.front()?.serial <= done {
@@ -363,6 +373,21 @@ impl Drop for Recording<'_> {
     }
 }
 
+/// Waits for the end of work until the driver says that it has come, or that the device is lost, on which nothing runs.
+/// `false` when it says neither.
+fn outlasted(wait: impl Fn() -> Result<bool, Error>) -> bool {
+    for _ in 0..TRIES {
+        match wait() {
+            Ok(true) | Err(Error::DeviceLost { .. }) => return true,
+            // A wait for ever that is over.
+            Ok(false) => {}
+            // Out of memory: somebody may let go of some.
+            Err(_) => std::thread::sleep(LOOK),
+        }
+    }
+    false
+}
+
 fn nanoseconds(deadline: Deadline) -> u64 {
     deadline.remaining().map_or(u64::MAX, |left| {
         u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
@@ -372,9 +397,18 @@ fn nanoseconds(deadline: Deadline) -> u64 {
 impl Drop for Inner {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if state.last != 0 {
-            // A lost device does not come back, and nothing runs on it.
-            let _ = self.timeline.wait(state.last, u64::MAX);
+        if state.last != 0 && !outlasted(|| self.timeline.wait(state.last, u64::MAX)) {
+            // Nobody can say when it is done: what it uses stays for ever, and the queue is nobody else's.
+            let left = State {
+                free: Vec::new(),
+                busy: VecDeque::new(),
+                letting_go: Vec::new(),
+                spare: Vec::new(),
+                ..*state
+            };
+            std::mem::forget((std::mem::replace(state, left), self.gpu.clone()));
+            self.timeline.leak();
+            return;
         }
         crate::sys::give_queue_back(&self.gpu.0);
     }
@@ -389,5 +423,39 @@ impl fmt::Debug for Inner {
             state.busy.len(),
             state.last
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const FULL: Error = Error::Vk {
+        call: "vkGetSemaphoreCounterValue",
+        result: vk::Result::ERROR_OUT_OF_HOST_MEMORY,
+    };
+    const LOST: Error = Error::DeviceLost {
+        call: "vkGetSemaphoreCounterValue",
+    };
+
+    #[test]
+    fn only_a_lost_device_lets_go_of_work_that_was_not_seen_to_be_done() {
+        assert_eq!(finished_by(&Ok(7)), 7);
+        assert_eq!(finished_by(&Err(LOST)), u64::MAX);
+        assert_eq!(finished_by(&Err(FULL)), 0, "the device works on");
+    }
+
+    #[test]
+    fn a_queues_end_waits_for_its_work_through_failures_and_says_when_it_could_not() {
+        let tries = Cell::new(0);
+        let waited = outlasted(|| {
+            tries.set(tries.get() + 1);
+            if tries.get() < 3 { Err(FULL) } else { Ok(true) }
+        });
+        assert!(waited && tries.get() == 3);
+        assert!(outlasted(|| Err(LOST)));
+        assert!(!outlasted(|| Err(FULL)));
     }
 }

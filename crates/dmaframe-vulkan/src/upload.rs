@@ -25,6 +25,9 @@ pub struct Upload {
     limit: usize,
 }
 
+/// For how many buffers there is room from the beginning.
+const ROOM: usize = 16;
+
 fn staging_usage() -> vk::BufferUsageFlags {
     vk::BufferUsageFlags::TRANSFER_SRC
         | vk::BufferUsageFlags::TRANSFER_DST
@@ -42,7 +45,8 @@ impl Upload {
         Ok(Self {
             gpu: gpu.clone(),
             layout,
-            slots: Mutex::new(Vec::with_capacity(limit)),
+            // Whoever wants no limit gets the room when it is needed.
+            slots: Mutex::new(Vec::with_capacity(limit.min(ROOM))),
             limit,
         })
     }

@@ -48,6 +48,11 @@ impl Timeline {
         }
     }
 
+    /// It is not destroyed: work that signals it may run.
+    pub(crate) fn leak(&mut self) {
+        self.handle = vk::Semaphore::null();
+    }
+
     pub(crate) fn handle(&self) -> vk::Semaphore {
         self.handle
     }
@@ -55,7 +60,7 @@ impl Timeline {
 
 impl Drop for Timeline {
     fn drop(&mut self) {
-        // SAFETY: the queue that owns it has waited for its submissions.
+        // SAFETY: the queue that owns it has waited for its submissions, or it is null.
         unsafe { self.context.device.destroy_semaphore(self.handle, None) };
     }
 }
