@@ -15,6 +15,8 @@ use crate::error::Route;
 pub struct ImportCache<T> {
     entries: Vec<Entry<T>>,
     capacity: usize,
+    /// How many handles of its buffer a value is itself.
+    own: fn(&T) -> usize,
     clock: u64,
     stats: CacheStats,
 }
@@ -29,6 +31,16 @@ struct Entry<T> {
     used: u64,
     value: T,
 }
+
+impl<T> Entry<T> {
+    /// How many handles others have to the buffer.
+    fn others(&self, own: fn(&T) -> usize) -> usize {
+        self.buffer.strong_count().saturating_sub(own(&self.value))
+    }
+}
+
+/// For how many entries there is room from the beginning.
+const ROOM: usize = 64;
 
 /// What a cache has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,10 +60,19 @@ impl<T> ImportCache<T> {
     /// For at most `capacity` values (at least 1): slots of the pools in use, times the routes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
+        Self::counting(capacity, |_| 0)
+    }
+
+    /// [`Self::new`] for values that keep their buffer alive: `own` says how many handles to it a value is. Without that a
+    /// buffer that only the cache has would never count as gone.
+    #[must_use]
+    pub fn counting(capacity: usize, own: fn(&T) -> usize) -> Self {
         let capacity = capacity.max(1);
         Self {
-            entries: Vec::with_capacity(capacity),
+            // Whoever wants no limit gets the room when it is needed.
+            entries: Vec::with_capacity(capacity.min(ROOM)),
             capacity,
+            own,
             clock: 0,
             stats: CacheStats::default(),
         }
@@ -83,15 +104,16 @@ impl<T> ImportCache<T> {
         Some(&entry.value)
     }
 
-    /// Keeps a value. Puts out entries whose buffer is gone and whose generation is another one, and the least recently
-    /// used one when the cache is full; they are dropped here.
+    /// Keeps a value, in the place of the one there was for this buffer, layout and route. Puts out entries whose buffer is
+    /// gone and whose generation is another one, and the least recently used one when the cache is full; they are dropped
+    /// here.
     pub fn insert(&mut self, buffer: &Arc<Buffer>, route: Route, value: T) {
         self.clock += 1;
-        let generation = buffer.id().generation();
-        let before = self.entries.len();
+        let (id, layout) = (buffer.id(), buffer.layout());
         self.entries
-            .retain(|e| e.buffer.strong_count() != 0 || e.id.generation() == generation);
-        self.stats.retired += (before - self.entries.len()) as u64;
+            .retain(|e| e.id != id || e.route != route || e.layout != *layout);
+        let own = self.own;
+        self.retire_where(|e| e.others(own) == 0 && e.id.generation() != id.generation());
         if self.entries.len() >= self.capacity {
             let oldest = self.entries.iter().enumerate().min_by_key(|(_, e)| e.used);
             if let Some(index) = oldest.map(|(index, _)| index) {
@@ -100,8 +122,8 @@ impl<T> ImportCache<T> {
             }
         }
         self.entries.push(Entry {
-            id: buffer.id(),
-            layout: buffer.layout().clone(),
+            id,
+            layout: layout.clone(),
             route,
             buffer: Arc::downgrade(buffer),
             used: self.clock,
@@ -114,7 +136,8 @@ impl<T> ImportCache<T> {
     /// For pauses: a stream has stopped, memory is short. Frames from another process are in wrappings of their own, so
     /// between two of them all their entries count as gone.
     pub fn trim(&mut self) -> usize {
-        self.retire_where(|e| e.buffer.strong_count() == 0)
+        let own = self.own;
+        self.retire_where(|e| e.others(own) == 0)
     }
 
     /// Puts out every entry of a pool's generation, and says how many.
@@ -123,14 +146,10 @@ impl<T> ImportCache<T> {
     }
 
     /// Puts out the values that `keep` does not want, and says how many. It is also told how many handles there are to the
-    /// buffer as the last frame had it, if there are any: a value that holds the buffer itself has one of them.
-    pub fn retain(&mut self, keep: impl Fn(&T, Option<usize>) -> bool) -> usize {
-        self.retire_where(|e| {
-            !keep(
-                &e.value,
-                Some(e.buffer.strong_count()).filter(|count| *count != 0),
-            )
-        })
+    /// buffer as the last frame had it, the value's own not counted.
+    pub fn retain(&mut self, keep: impl Fn(&T, usize) -> bool) -> usize {
+        let own = self.own;
+        self.retire_where(|e| !keep(&e.value, e.others(own)))
     }
 
     fn retire_where(&mut self, gone: impl Fn(&Entry<T>) -> bool) -> usize {
@@ -189,6 +208,41 @@ mod tests {
             "the least recently used one"
         );
         assert_eq!((cache.len(), cache.stats().evicted), (2, 1));
+    }
+
+    #[test]
+    fn a_newer_value_takes_the_place_of_the_one_before() {
+        let (mut cache, one) = (ImportCache::new(4), frame());
+        cache.insert(one.buffer(), Route::Buffer, "once");
+        cache.insert(one.buffer(), Route::Image, "another route");
+        cache.insert(one.buffer(), Route::Buffer, "import");
+        assert_eq!(cache.get(&one, Route::Buffer), Some(&"import"));
+        assert_eq!(cache.get(&one, Route::Image), Some(&"another route"));
+        assert_eq!(
+            (cache.len(), cache.stats().evicted, cache.stats().retired),
+            (2, 0, 0)
+        );
+    }
+
+    #[test]
+    fn a_buffer_that_only_its_own_value_keeps_is_gone() {
+        let mut cache = ImportCache::counting(4, |_: &Arc<Buffer>| 1);
+        let (kept, gone) = (frame(), frame());
+        cache.insert(kept.buffer(), Route::HostPointer, Arc::clone(kept.buffer()));
+        cache.insert(gone.buffer(), Route::HostPointer, Arc::clone(gone.buffer()));
+        let weak = Arc::downgrade(gone.buffer());
+        drop(gone);
+        assert_eq!(cache.retain(|_, others| others == 0), 1, "the other one");
+        assert_eq!(cache.trim(), 1);
+        assert!(cache.is_empty() && weak.strong_count() == 0);
+    }
+
+    #[test]
+    fn a_cache_without_a_limit_takes_no_more_room_than_it_needs() {
+        let mut cache = ImportCache::new(usize::MAX);
+        let one = frame();
+        cache.insert(one.buffer(), Route::Buffer, 1);
+        assert_eq!(cache.get(&one, Route::Buffer), Some(&1));
     }
 
     #[test]

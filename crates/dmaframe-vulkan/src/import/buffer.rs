@@ -254,6 +254,15 @@ impl BufferImport {
             .map_or(vk::BufferUsageFlags::empty(), BoundBuffer::usage)
     }
 
+    /// How many handles to the frame's [`Buffer`](dmaframe_core::Buffer) this is itself: one where it is made of the frame's
+    /// own bytes, which stay as long as it does; none where it shares memory of the kernel's. For an
+    /// [`ImportCache::counting`](crate::ImportCache::counting).
+    #[must_use]
+    pub fn buffer_handles(&self) -> usize {
+        let keeps = |buffer: &&BoundBuffer| buffer.memory().keeps_buffer();
+        self.buffers.iter().filter(keeps).count()
+    }
+
     /// Where the planes lie.
     #[must_use]
     pub fn planes(&self) -> &[BufferPlane] {

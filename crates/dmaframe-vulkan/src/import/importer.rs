@@ -102,6 +102,15 @@ enum Kept {
     Image(Arc<ImageImport>),
 }
 
+impl Kept {
+    fn buffer_handles(&self) -> usize {
+        match self {
+            Self::Buffer(import) => import.buffer_handles(),
+            Self::Image(_) => 0,
+        }
+    }
+}
+
 /// Imports frames on one device and keeps the imports.
 ///
 /// Imports do not block, and wait for nothing: the frame's fences are the user's to wait for, on the GPU
@@ -126,7 +135,7 @@ impl Importer {
         Self {
             gpu: gpu.clone(),
             options,
-            cache: Mutex::new(ImportCache::new(options.capacity)),
+            cache: Mutex::new(ImportCache::counting(options.capacity, Kept::buffer_handles)),
         }
     }
 

@@ -67,6 +67,11 @@ impl HostPages {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
+
+    /// Whether they are a frame's own bytes, and keep its buffer.
+    pub(crate) fn keeps_buffer(&self) -> bool {
+        matches!(self.kind, Kind::Bytes(_))
+    }
 }
 
 impl Drop for HostPages {

@@ -252,6 +252,11 @@ impl Memory {
         self.handle
     }
 
+    /// Whether it is a frame's own bytes, and keeps its buffer.
+    pub(crate) fn keeps_buffer(&self) -> bool {
+        self._pages.as_ref().is_some_and(HostPages::keeps_buffer)
+    }
+
     /// Gives the handle up without freeing the memory, and what has to outlive it.
     pub(crate) fn into_handle(mut self) -> (vk::DeviceMemory, Option<HostPages>) {
         let handle = std::mem::take(&mut self.handle);
