@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dmaframe_core::{Access, Fence, Frame, Layout};
 
 use crate::error::{Error, Route};
+use crate::formats;
 use crate::import::{Barriers, BufferImport, ImageImport};
 use crate::queue::{Hold, Queue, Slot};
 use crate::sync;
@@ -86,7 +87,7 @@ impl<'a> Commands<'a> {
                 limit: MAX_WAITS as u64,
             });
         }
-        let Some(file) = fence.into_sync_file()? else {
+        let Some(file) = fence.into_sync_file().map_err(|rejected| rejected.error)? else {
             return Ok(());
         };
         let semaphore = self.semaphore()?;
@@ -192,6 +193,7 @@ impl<'a> Commands<'a> {
     /// As [`Self::copy`]; [`Error::Unsupported`] also when the buffer's stride or offset is not whole texels.
     pub fn copy_image(&mut self, from: &Arc<ImageImport>, to: &Arc<BufferImport>) -> Result<(), Error> {
         let regions = self.image_regions(from, to)?;
+        image_usage(from, vk::ImageUsageFlags::TRANSFER_SRC)?;
         usage(to, vk::BufferUsageFlags::TRANSFER_DST)?;
         writable(to.access())?;
         self.hold_image(from);
@@ -226,6 +228,7 @@ impl<'a> Commands<'a> {
     /// As [`Self::copy_image`].
     pub fn copy_to_image(&mut self, from: &Arc<BufferImport>, to: &Arc<ImageImport>) -> Result<(), Error> {
         let regions = self.image_regions(to, from)?;
+        image_usage(to, vk::ImageUsageFlags::TRANSFER_DST)?;
         usage(from, vk::BufferUsageFlags::TRANSFER_SRC)?;
         writable(to.access())?;
         self.hold_image(to);
@@ -257,12 +260,18 @@ impl<'a> Commands<'a> {
     /// Fills images with one colour.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a multi-planar image, or for one that is not to be written.
+    /// [`Error::Unsupported`] for an image of sub-sampled pixels or of several planes, for one that is not to be written, and
+    /// for one without the transfer usage.
     pub fn clear(&mut self, to: &Arc<ImageImport>, color: [f32; 4]) -> Result<(), Error> {
         self.same_device(to.context())?;
         writable(to.access())?;
-        if to.images().iter().any(|image| image.planes() > 1) {
-            return Err(unsupported("a single-plane image", "a multi-planar one"));
+        image_usage(to, vk::ImageUsageFlags::TRANSFER_DST)?;
+        // VUID-vkCmdClearColorImage-image-01545.
+        if to.images().iter().any(|image| formats::is_ycbcr(image.format())) {
+            return Err(unsupported(
+                "an image of whole pixels",
+                "one of sub-sampled pixels or several planes",
+            ));
         }
         self.hold_image(to);
         let general = vk::ImageLayout::GENERAL;
@@ -374,6 +383,16 @@ fn usage(import: &BufferImport, wanted: vk::BufferUsageFlags) -> Result<(), Erro
     }
     Err(Error::Unsupported {
         what: "a transfer usage of the buffer",
+        found: format!("{:?}", import.usage()),
+    })
+}
+
+fn image_usage(import: &ImageImport, wanted: vk::ImageUsageFlags) -> Result<(), Error> {
+    if import.usage().contains(wanted) {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: "a transfer usage of the image",
         found: format!("{:?}", import.usage()),
     })
 }

@@ -142,6 +142,7 @@ fn make_image(
             height,
             usage,
             flags,
+            views: &[],
             tiling,
         },
     )?;
@@ -176,9 +177,9 @@ fn make_image(
         format,
         (width, height),
         width,
-        1,
     ));
-    let import = ImageImport::assemble(gpu, images, frame.layout(), Route::Export, Access::Write);
+    let how = (Access::Write, usage);
+    let import = ImageImport::assemble(gpu, images, frame.layout(), Route::Export, how);
     Ok(Exported {
         import: Arc::new(import),
         buffer: Arc::new(frame),
@@ -214,7 +215,14 @@ fn can_be(
 ) -> bool {
     let context = &gpu.0;
     let none = vk::ImageCreateFlags::empty();
-    let limits = query::image_limits(&context.instance, context.physical, format, modifier, usage, none);
+    let limits = query::image_limits(
+        &context.instance,
+        context.physical,
+        (format, &[]),
+        modifier,
+        usage,
+        none,
+    );
     limits.ok().flatten().is_some_and(|found| {
         found
             .external

@@ -43,6 +43,28 @@ pub fn plane_format(fourcc: Fourcc, plane: usize) -> Option<vk::Format> {
     }
 }
 
+/// Whether a Vulkan format is one of Y'CbCr's: of several planes, or with pixels that share samples.
+pub(crate) fn is_ycbcr(format: vk::Format) -> bool {
+    // Those of VK_KHR_sampler_ycbcr_conversion (of which the one-component ones, and the pairs, are ordinary), and of
+    // VK_EXT_ycbcr_2plane_444_formats.
+    let ordinary = [
+        vk::Format::R10X6_UNORM_PACK16,
+        vk::Format::R10X6G10X6_UNORM_2PACK16,
+        vk::Format::R12X4_UNORM_PACK16,
+        vk::Format::R12X4G12X4_UNORM_2PACK16,
+    ];
+    let within =
+        |first: vk::Format, last: vk::Format| (first.as_raw()..=last.as_raw()).contains(&format.as_raw());
+    !ordinary.contains(&format)
+        && (within(
+            vk::Format::G8B8G8R8_422_UNORM,
+            vk::Format::G16_B16_R16_3PLANE_444_UNORM,
+        ) || within(
+            vk::Format::G8_B8R8_2PLANE_444_UNORM,
+            vk::Format::G16_B16R16_2PLANE_444_UNORM,
+        ))
+}
+
 /// Every fourcc with a `VkFormat` of its own.
 pub fn known() -> impl Iterator<Item = (Fourcc, vk::Format)> {
     TABLE.iter().copied()
@@ -109,6 +131,16 @@ mod tests {
             plane_format(Fourcc::XRGB8888, 0),
             Some(vk::Format::B8G8R8A8_UNORM)
         );
+    }
+
+    #[test]
+    fn formats_whose_pixels_share_samples_are_known() {
+        for (fourcc, format) in known() {
+            let planes = fourcc.info().unwrap().planes();
+            let shares = planes.len() > 1 || planes[0].block_width > 1;
+            assert_eq!(is_ycbcr(format), shares, "{fourcc} {format:?}");
+        }
+        assert!(!is_ycbcr(vk::Format::R10X6G10X6_UNORM_2PACK16));
     }
 
     #[test]

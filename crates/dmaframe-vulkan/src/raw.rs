@@ -232,7 +232,7 @@ impl WaitSemaphore {
             return Ok(None);
         }
         gpu.0.need_sync_fd(false).map_err(Error::refused(Route::Export))?;
-        let Some(file) = fence.into_sync_file()? else {
+        let Some(file) = fence.into_sync_file().map_err(|rejected| rejected.error)? else {
             return Ok(None);
         };
         let semaphore = Semaphore::new(&gpu.0, false)?;

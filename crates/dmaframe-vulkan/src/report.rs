@@ -22,8 +22,10 @@ pub struct ModifierInfo {
     pub planes: u32,
     /// What images with it can be used for.
     pub features: vk::FormatFeatureFlags,
-    /// Whether the driver imports such a dma-buf as a sampled image.
+    /// Whether the driver imports such a dma-buf as an image that is sampled and copied from.
     pub importable: bool,
+    /// Whether the driver imports such a dma-buf as an image that is rendered into.
+    pub renderable: bool,
 }
 
 /// A format's row in the table.
@@ -36,6 +38,10 @@ pub struct FormatSupport {
     pub format: vk::Format,
     /// What plain linear images can be used for.
     pub linear: vk::FormatFeatureFlags,
+    /// Whether the driver imports a dma-buf as such an image that is sampled and copied from.
+    pub linear_importable: bool,
+    /// Whether the driver imports a dma-buf as such an image that is rendered into.
+    pub linear_renderable: bool,
     /// Modifiers; empty without `VK_EXT_image_drm_format_modifier`.
     pub modifiers: Vec<ModifierInfo>,
 }
@@ -140,8 +146,8 @@ impl Capabilities {
     /// Everything the device takes for reading, by every route it has: what
     /// [`negotiate::plan`](dmaframe_core::negotiate::plan()) wants of a consumer. It likes all formats alike.
     ///
-    /// Images are what its driver lists for sampling; which formats shaders and copies read is the application's to
-    /// narrow down.
+    /// Images are what its driver says it imports for sampling; which formats shaders and copies read is the application's
+    /// to narrow down.
     #[must_use]
     pub fn consumer(&self) -> FormatSet {
         let mut set = self.empty(Usage::Sample, self.name.clone()).likes_all();
@@ -160,24 +166,16 @@ impl Capabilities {
         set
     }
 
-    /// What can be imported as images for sampling, with the device's node.
+    /// What can be imported as images for sampling, one for each plane, with the device's node.
     #[must_use]
     pub fn sampled(&self) -> FormatSet {
-        self.images(
-            Usage::Sample,
-            vk::FormatFeatureFlags::SAMPLED_IMAGE,
-            format!("{}:image", self.name),
-        )
+        self.images(Usage::Sample, format!("{}:image", self.name))
     }
 
     /// What can be imported or exported as render targets.
     #[must_use]
     pub fn rendered(&self) -> FormatSet {
-        self.images(
-            Usage::Render,
-            vk::FormatFeatureFlags::COLOR_ATTACHMENT,
-            format!("{}:render", self.name),
-        )
+        self.images(Usage::Render, format!("{}:render", self.name))
     }
 
     /// What the buffer route takes: every linear format in the core's table, if buffers can be imported at all.
@@ -205,21 +203,74 @@ impl Capabilities {
         }
     }
 
-    fn images(&self, usage: Usage, feature: vk::FormatFeatureFlags, name: String) -> FormatSet {
+    fn images(&self, usage: Usage, name: String) -> FormatSet {
         let mut set = self.empty(usage, name).by(Route::Image);
         if !self.enabled.dmabuf() {
             return set;
         }
-        for row in &self.formats {
-            if self.enabled.has(ext::image_drm_format_modifier::NAME) {
-                for entry in row.modifiers.iter().filter(|m| m.features.contains(feature)) {
-                    set.insert(row.fourcc, entry.modifier);
+        for info in dmaframe_core::format::all_formats() {
+            let planes = info.planes().len();
+            // Of several planes each is an image of its own, and has memory of its own only.
+            let rows: Option<Vec<_>> = (0..planes).map(|plane| self.row(info.fourcc, plane)).collect();
+            let Some((first, others)) = rows.as_deref().and_then(<[_]>::split_first) else {
+                continue;
+            };
+            for modifier in self.importable(first, usage, planes > 1) {
+                let everywhere = |row: &&FormatSupport| {
+                    let mut found = self.importable(row, usage, planes > 1);
+                    found.any(|found| found == modifier)
+                };
+                if others.iter().all(everywhere) {
+                    set.insert(info.fourcc, modifier);
                 }
-            } else if row.linear.contains(feature) {
-                set.insert(row.fourcc, Modifier::LINEAR);
             }
         }
         set
+    }
+
+    /// The row of the format that a plane has on its own.
+    fn row(&self, fourcc: Fourcc, plane: usize) -> Option<&FormatSupport> {
+        let info = fourcc.info()?;
+        if info.planes().len() == 1 {
+            return self.formats.iter().find(|row| row.fourcc == fourcc);
+        }
+        let format = formats::plane_format(fourcc, plane)?;
+        self.formats.iter().find(|row| row.format == format)
+    }
+
+    /// The modifiers that dma-bufs of a row's format are imported with. `alone`: without planes of metadata.
+    fn importable<'a>(
+        &'a self,
+        row: &'a FormatSupport,
+        usage: Usage,
+        alone: bool,
+    ) -> impl Iterator<Item = Modifier> + 'a {
+        let (feature, renders) = match usage {
+            Usage::Render => (vk::FormatFeatureFlags::COLOR_ATTACHMENT, true),
+            _ => (vk::FormatFeatureFlags::SAMPLED_IMAGE, false),
+        };
+        let modifiers = self.enabled.has(ext::image_drm_format_modifier::NAME);
+        let listed = row.modifiers.iter().filter(move |entry| {
+            let taken = if renders {
+                entry.renderable
+            } else {
+                entry.importable
+            };
+            modifiers && taken && entry.features.contains(feature) && !(alone && entry.planes != 1)
+        });
+        let taken = match renders {
+            true => row.linear_renderable,
+            false => row.linear_importable,
+        };
+        // Pixels that share samples have no pitch in pixels.
+        let whole = row
+            .fourcc
+            .info()
+            .is_some_and(|info| info.planes().iter().all(|plane| plane.block_width == 1));
+        let plain = !modifiers && taken && whole && row.linear.contains(feature);
+        listed
+            .map(|entry| entry.modifier)
+            .chain(plain.then_some(Modifier::LINEAR))
     }
 }
 
@@ -242,31 +293,31 @@ fn support(gpu: &Gpu, fourcc: Fourcc, format: vk::Format, modifiers: bool) -> Fo
         true => query::modifiers(instance, physical, format),
         false => Vec::new(),
     };
-    let importable = |modifier| {
-        let limits = query::image_limits(
-            instance,
-            physical,
-            format,
-            Some(modifier),
-            vk::ImageUsageFlags::SAMPLED,
-            vk::ImageCreateFlags::empty(),
-        );
+    // The usages that imports have unless told.
+    let sampled = vk::ImageUsageFlags::SAMPLED | vk::ImageUsageFlags::TRANSFER_SRC;
+    let importable = |modifier, usage| {
+        let none = vk::ImageCreateFlags::empty();
+        let limits = query::image_limits(instance, physical, (format, &[]), modifier, usage, none);
         limits
             .ok()
             .flatten()
             .is_some_and(|l| l.external.contains(vk::ExternalMemoryFeatureFlags::IMPORTABLE))
     };
+    let rendered = vk::ImageUsageFlags::COLOR_ATTACHMENT;
     FormatSupport {
         fourcc,
         format,
         linear: query::format_features(instance, physical, format).linear_tiling_features,
+        linear_importable: importable(None, sampled),
+        linear_renderable: importable(None, rendered),
         modifiers: listed
             .iter()
             .map(|entry| ModifierInfo {
                 modifier: Modifier(entry.modifier),
                 planes: entry.planes,
                 features: entry.features,
-                importable: importable(entry.modifier),
+                importable: importable(Some(entry.modifier), sampled),
+                renderable: importable(Some(entry.modifier), rendered),
             })
             .collect(),
     }
@@ -362,5 +413,96 @@ fn letters(features: vk::FormatFeatureFlags) -> String {
         "nothing".into()
     } else {
         names.join("+")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dmaframe_core::negotiate::Pair;
+
+    const TILED: Modifier = Modifier(0x0100_0000_0000_0001);
+    const COMPRESSED: Modifier = Modifier(0x0100_0000_0000_0004);
+
+    /// A device like a GPU's, with modifiers (and how many memory planes they have) that its driver imports or not.
+    fn device(rows: &[(Fourcc, &[(Modifier, u32, bool)])]) -> Capabilities {
+        let both = vk::FormatFeatureFlags::SAMPLED_IMAGE | vk::FormatFeatureFlags::COLOR_ATTACHMENT;
+        let rows = rows.iter().map(|(fourcc, modifiers)| FormatSupport {
+            fourcc: *fourcc,
+            format: formats::vk_format(*fourcc).unwrap(),
+            linear: both,
+            linear_importable: false,
+            linear_renderable: false,
+            modifiers: modifiers
+                .iter()
+                .map(|(modifier, planes, importable)| ModifierInfo {
+                    modifier: *modifier,
+                    planes: *planes,
+                    features: both,
+                    importable: *importable,
+                    renderable: false,
+                })
+                .collect(),
+        });
+        let extensions = Extensions::from_names(Extensions::known());
+        Capabilities {
+            name: "test".into(),
+            driver: vk::DriverId::MESA_RADV,
+            driver_text: String::new(),
+            api_version: (1, 3, 0),
+            kind: vk::PhysicalDeviceType::INTEGRATED_GPU,
+            uuid: [0; 16],
+            primary_node: None,
+            render_node: None,
+            supported: extensions,
+            enabled: extensions,
+            buffer_import: true,
+            buffer_export: true,
+            sync_fd_import: true,
+            sync_fd_export: true,
+            host_pointer_alignment: None,
+            formats: rows.collect(),
+        }
+    }
+
+    #[test]
+    fn images_are_offered_only_as_imports_take_them() {
+        let linear = (Modifier::LINEAR, 1, true);
+        let report = device(&[
+            // What the driver lists for the whole of it is not what a plane of its own can be.
+            (Fourcc::NV12, &[(COMPRESSED, 2, true)]),
+            (Fourcc::R8, &[linear, (TILED, 1, true), (COMPRESSED, 2, true)]),
+            (Fourcc::GR88, &[linear, (TILED, 1, false)]),
+            (
+                Fourcc::XRGB8888,
+                &[linear, (TILED, 1, false), (COMPRESSED, 2, true)],
+            ),
+        ]);
+        let set = report.sampled();
+        let has = |fourcc, modifier| set.contains(Pair { fourcc, modifier });
+        for fourcc in [
+            Fourcc::NV12,
+            Fourcc::NV21,
+            Fourcc::NV61,
+            Fourcc::YVU420,
+            Fourcc::YUV420,
+        ] {
+            assert!(has(fourcc, Modifier::LINEAR), "{fourcc}");
+            assert!(
+                !has(fourcc, COMPRESSED),
+                "{fourcc}: metadata belongs to the whole"
+            );
+        }
+        assert!(!has(Fourcc::NV12, TILED), "not of the second plane");
+        assert!(has(Fourcc::YUV420, TILED), "of all three");
+        assert!(has(Fourcc::XRGB8888, COMPRESSED) && !has(Fourcc::XRGB8888, TILED));
+        assert!(!has(Fourcc::P010, Modifier::LINEAR), "nobody lists its planes");
+        assert!(report.rendered().is_empty());
+        let consumer = report.consumer();
+        let routes = consumer.routes(Pair {
+            fourcc: Fourcc::NV21,
+            modifier: TILED,
+        });
+        assert_eq!(routes.count(), 0);
     }
 }

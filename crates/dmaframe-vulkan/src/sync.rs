@@ -19,7 +19,7 @@ pub fn pending(frame: &Frame, access: Access) -> Result<Fence, Error> {
         return Ok(acquire);
     };
     let implicit = dmabuf.implicit_fence(access)?;
-    Ok(acquire.merge(implicit).map_err(|rejected| rejected.error)?)
+    Ok(acquire.merge(implicit))
 }
 
 /// Waits on the CPU, until the deadline at most, for the same fences. Works on every kernel.

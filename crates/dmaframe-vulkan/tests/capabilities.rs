@@ -4,11 +4,12 @@ mod common;
 
 use std::sync::Arc;
 
-use ash::vk;
+use ash::{ext, vk};
 use common::open;
 use dmaframe_core::negotiate::{FormatSet, MemoryKind, Route, negotiate, plan};
-use dmaframe_core::{Fourcc, Modifier};
-use dmaframe_vulkan::{OpenOptions, ValidationLog, ash};
+use dmaframe_core::{Fourcc, Modifier, Size};
+use dmaframe_testkit::frames::{TIGHT, udmabuf_frame};
+use dmaframe_vulkan::{Importer, OpenOptions, ValidationLog, ash};
 
 #[test]
 fn the_report_prints_and_negotiates() {
@@ -51,6 +52,26 @@ fn the_report_prints_and_negotiates() {
         assert_eq!(routes, [Route::Buffer, Route::Image, Route::Copy], "{plan:?}");
     }
     bench.done();
+}
+
+#[test]
+fn what_is_offered_as_images_is_imported_as_images() {
+    let without = ext::image_drm_format_modifier::NAME;
+    for options in [OpenOptions::new(), OpenOptions::new().without(without)] {
+        let Some(bench) = open(&options) else { return };
+        let importer = Importer::new(&bench.gpu);
+        let offered = bench.gpu.capabilities().sampled();
+        println!("{} formats", offered.len());
+        for pair in offered.iter().filter(|pair| pair.modifier.is_linear()) {
+            let Some((frame, _)) = udmabuf_frame(pair.fourcc, Size::new(256, 64), TIGHT, 1) else {
+                return;
+            };
+            let taken = importer.image(&frame);
+            assert!(taken.is_ok(), "{pair:?}: {taken:?}");
+        }
+        drop(importer);
+        bench.done();
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use ash::{ext, vk};
 use common::{dmabuf_bench, open};
 use dmaframe_core::{Fourcc, Modifier, Size};
 use dmaframe_testkit::frames::{Shape, TIGHT, same, udmabuf_frame};
-use dmaframe_vulkan::{Importer, OpenOptions, Refusal, Route, ash};
+use dmaframe_vulkan::{Error, ImportOptions, Importer, OpenOptions, Readback, Refusal, Route, ash};
 
 /// Formats of one plane, and of several, each plane an image.
 const FORMATS: [Fourcc; 16] = [
@@ -154,6 +154,7 @@ fn a_multi_planar_image_is_exact_or_refused_with_a_reason() {
                 Ok(held) => {
                     println!("{fourcc} in {objects} object(s): imported");
                     same(&bench.read_image(&held), &bytes, "multi-planar");
+                    view_planes(&bench, &held.images()[0]);
                 }
                 Err(error) => {
                     println!("{fourcc} in {objects} object(s): {error}");
@@ -171,6 +172,74 @@ fn a_multi_planar_image_is_exact_or_refused_with_a_reason() {
         "{refused}"
     );
     drop((importer, odd));
+    bench.done();
+}
+
+/// Views of the planes that an image says it can be viewed as, under the layer.
+fn view_planes(bench: &common::Bench, image: &dmaframe_vulkan::PlaneImage) {
+    println!("planes can be viewed as {:?}", image.plane_formats());
+    let aspects = [
+        vk::ImageAspectFlags::PLANE_0,
+        vk::ImageAspectFlags::PLANE_1,
+        vk::ImageAspectFlags::PLANE_2,
+    ];
+    let device = bench.gpu.raw_device();
+    for (format, aspect) in image.plane_formats().iter().zip(aspects) {
+        let info = vk::ImageViewCreateInfo::default()
+            .image(image.handle())
+            .view_type(vk::ImageViewType::TYPE_2D)
+            .format(*format)
+            .subresource_range(vk::ImageSubresourceRange {
+                aspect_mask: aspect,
+                base_mip_level: 0,
+                level_count: 1,
+                base_array_layer: 0,
+                layer_count: 1,
+            });
+        // SAFETY: a live image of this device with these planes; the view is not used, and destroyed at once.
+        unsafe {
+            let view = device.create_image_view(&info, None).unwrap();
+            device.destroy_image_view(view, None);
+        }
+    }
+}
+
+#[test]
+fn copies_of_images_need_their_transfer_usages_and_a_clear_whole_pixels() {
+    let Some(bench) = dmabuf_bench() else { return };
+    let sampled = ImportOptions::default().image_usage(vk::ImageUsageFlags::SAMPLED);
+    let importer = Importer::with_options(&bench.gpu, sampled);
+    let size = Size::new(64, 32);
+    let Some((frame, _)) = udmabuf_frame(Fourcc::XRGB8888, size, TIGHT, 6) else {
+        return;
+    };
+    let read = importer.image(&frame).unwrap();
+    let back = Readback::new(&bench.gpu, Fourcc::XRGB8888, size).unwrap();
+    let target = |fourcc, usage| {
+        let (frame, _) = udmabuf_frame(fourcc, size, TIGHT, 7)?;
+        let buffer = std::sync::Arc::clone(frame.buffer());
+        drop(frame);
+        let claim = buffer.claim_for_device().unwrap();
+        importer.target_image(&claim, usage).ok()
+    };
+    let rendered = target(Fourcc::XRGB8888, vk::ImageUsageFlags::COLOR_ATTACHMENT).unwrap();
+    let packed = target(Fourcc::YUYV, vk::ImageUsageFlags::TRANSFER_DST);
+    println!("YUYV as a copy's target: {packed:?}");
+    let unsupported = |work: Result<_, Error>| {
+        assert!(matches!(work, Err(Error::Unsupported { .. })), "{work:?}");
+    };
+    let queue = &bench.queue;
+    unsupported(queue.submit(common::SOON, |commands| {
+        commands.copy_image(&read.import, back.target())
+    }));
+    unsupported(queue.submit(common::SOON, |commands| {
+        commands.copy_to_image(back.target(), &rendered)
+    }));
+    unsupported(queue.submit(common::SOON, |commands| commands.clear(&rendered, [0.0; 4])));
+    if let Some(packed) = &packed {
+        unsupported(queue.submit(common::SOON, |commands| commands.clear(packed, [0.0; 4])));
+    }
+    drop((importer, read, back, rendered, packed, frame));
     bench.done();
 }
 

@@ -24,15 +24,16 @@ pub struct PlaneImage {
     height: u32,
     padded: u32,
     planes: u32,
+    plane_formats: ArrayVec<vk::Format, 3>,
 }
 
 impl PlaneImage {
+    /// Of one colour plane.
     pub(crate) fn new(
         bound: BoundImage,
         format: vk::Format,
         (width, height): (u32, u32),
         padded: u32,
-        planes: u32,
     ) -> Self {
         Self {
             bound,
@@ -40,8 +41,16 @@ impl PlaneImage {
             width,
             height,
             padded,
-            planes,
+            planes: 1,
+            plane_formats: ArrayVec::new(),
         }
+    }
+
+    /// Of several, with the formats that views of each may have.
+    pub(super) fn with_planes(mut self, planes: u32, formats: ArrayVec<vk::Format, 3>) -> Self {
+        self.planes = planes;
+        self.plane_formats = formats;
+        self
     }
 
     /// The image. Valid as long as the import lives; never destroy it.
@@ -81,6 +90,14 @@ impl PlaneImage {
         self.planes
     }
 
+    /// The formats in which a multi-planar image's planes may be viewed on their own (`VK_IMAGE_ASPECT_PLANE_0_BIT` and so on),
+    /// one for each plane: R8 and R8G8 for NV12. Empty for an image of one plane, and where the driver makes no image that
+    /// can be viewed so: those views are not legal then, and the planes have to be sampled together, through a Y'CbCr conversion.
+    #[must_use]
+    pub fn plane_formats(&self) -> &[vk::Format] {
+        &self.plane_formats
+    }
+
     pub(crate) fn into_bound(self) -> BoundImage {
         self.bound
     }
@@ -95,6 +112,7 @@ pub struct ImageImport {
     layout: Layout,
     route: Route,
     access: Access,
+    usage: vk::ImageUsageFlags,
     /// The images have been in a layout of ours; matters only where there are no foreign barriers.
     used: AtomicBool,
 }
@@ -137,7 +155,8 @@ impl ImageImport {
 
     fn new(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<Self, Refusal> {
         let (images, route) = images(gpu, frame, want)?;
-        Ok(Self::assemble(gpu, images, frame.layout(), route, want.access))
+        let how = (want.access, want.usage);
+        Ok(Self::assemble(gpu, images, frame.layout(), route, how))
     }
 
     pub(crate) fn assemble(
@@ -145,7 +164,7 @@ impl ImageImport {
         images: ArrayVec<PlaneImage, 4>,
         layout: &Layout,
         route: Route,
-        access: Access,
+        (access, usage): (Access, vk::ImageUsageFlags),
     ) -> Self {
         Self {
             context: Arc::clone(&gpu.0),
@@ -153,6 +172,7 @@ impl ImageImport {
             layout: layout.clone(),
             route,
             access,
+            usage,
             used: AtomicBool::new(false),
         }
     }
@@ -179,6 +199,12 @@ impl ImageImport {
     #[must_use]
     pub fn access(&self) -> Access {
         self.access
+    }
+
+    /// What the images may be used for.
+    #[must_use]
+    pub fn usage(&self) -> vk::ImageUsageFlags {
+        self.usage
     }
 
     /// Takes ownership from whoever wrote the memory and brings the images into `layout`, for accesses `access`.

@@ -65,7 +65,7 @@ pub(super) fn images(
 fn limits(
     gpu: &Gpu,
     layout: &Layout,
-    format: vk::Format,
+    (format, views): (vk::Format, &[vk::Format]),
     modifier: Option<u64>,
     (width, height): (u32, u32),
     want: Want,
@@ -75,7 +75,7 @@ fn limits(
     let found = query::image_limits(
         &context.instance,
         context.physical,
-        format,
+        (format, views),
         modifier,
         want.usage,
         flags,
@@ -195,15 +195,25 @@ fn whole(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<PlaneImage, Refus
         }
         flags |= vk::ImageCreateFlags::DISJOINT;
     }
-    let dedicated = limits(
-        gpu,
-        layout,
-        format,
-        Some(entry.modifier),
-        (width, height),
-        want,
-        flags,
-    )?;
+    let ask = |flags, views: &[vk::Format]| {
+        let modifier = Some(entry.modifier);
+        limits(
+            gpu,
+            layout,
+            (format, views),
+            modifier,
+            (width, height),
+            want,
+            flags,
+        )
+    };
+    // Planes can be viewed on their own where the driver makes images that allow it.
+    let views = plane_views(gpu, layout, format);
+    let mutable = flags | vk::ImageCreateFlags::MUTABLE_FORMAT;
+    let (dedicated, flags, views) = match (!views.is_empty()).then(|| ask(mutable, &views)) {
+        Some(Ok(dedicated)) => (dedicated, mutable, views),
+        _ => (ask(flags, &[])?, flags, ArrayVec::new()),
+    };
     let places: ArrayVec<_, 4> = (0..layout.planes().len())
         .map(|plane| place(layout, plane))
         .collect();
@@ -215,9 +225,12 @@ fn whole(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<PlaneImage, Refus
             height,
             usage: want.usage,
             flags,
+            views: &views,
             tiling: Tiling::Explicit(entry.modifier, &places),
         },
     )?;
+    // The list names the image's own format first.
+    let views = views.into_iter().skip(1).collect();
     let bound = if disjoint {
         let mut memories = ArrayVec::new();
         for (index, plane) in layout.planes().iter().enumerate() {
@@ -239,7 +252,22 @@ fn whole(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<PlaneImage, Refus
         image.bind(memory, 0)?
     };
     let planes = u32::try_from(colour.len()).unwrap_or(1);
-    Ok(PlaneImage::new(bound, format, (width, height), width, planes))
+    Ok(PlaneImage::new(bound, format, (width, height), width).with_planes(planes, views))
+}
+
+/// The formats that an image of this multi-planar format and its planes may be viewed in, its own first. None for one plane,
+/// and without `VkImageFormatListCreateInfo`, which images with modifiers need for it.
+fn plane_views(gpu: &Gpu, layout: &Layout, format: vk::Format) -> ArrayVec<vk::Format, 4> {
+    let planes = layout.info().planes().len();
+    let context = &gpu.0;
+    let list = context.identity.api_version >= vk::API_VERSION_1_2
+        || context.extensions.has(ash::khr::image_format_list::NAME);
+    if planes == 1 || !list {
+        return ArrayVec::new();
+    }
+    let formats = (0..planes).map(|plane| formats::plane_format(layout.fourcc(), plane));
+    let all: Option<ArrayVec<_, 3>> = formats.take(3).collect();
+    all.map_or_else(ArrayVec::new, |all| [format].into_iter().chain(all).collect())
 }
 
 fn distinct(frame: &FrameBuffer) -> ArrayVec<dmaframe_core::Identity, 4> {
@@ -272,7 +300,7 @@ fn single(gpu: &Gpu, frame: &FrameBuffer, plane: usize, want: Want) -> Result<Pl
     let dedicated = limits(
         gpu,
         layout,
-        format,
+        (format, &[]),
         Some(entry.modifier),
         (width, height),
         want,
@@ -286,6 +314,7 @@ fn single(gpu: &Gpu, frame: &FrameBuffer, plane: usize, want: Want) -> Result<Pl
             height,
             usage: want.usage,
             flags: none,
+            views: &[],
             tiling: Tiling::Explicit(entry.modifier, &[place(layout, plane)]),
         },
     )?;
@@ -297,7 +326,6 @@ fn single(gpu: &Gpu, frame: &FrameBuffer, plane: usize, want: Want) -> Result<Pl
         format,
         (width, height),
         width,
-        1,
     ))
 }
 
@@ -322,7 +350,7 @@ fn plain(gpu: &Gpu, frame: &FrameBuffer, plane: usize, want: Want) -> Result<Pla
     }
     let padded = at.stride / texel;
     let none = vk::ImageCreateFlags::empty();
-    let dedicated = limits(gpu, layout, format, None, (padded, height), want, none)?;
+    let dedicated = limits(gpu, layout, (format, &[]), None, (padded, height), want, none)?;
     let image = Image::new(
         &gpu.0,
         Spec {
@@ -331,6 +359,7 @@ fn plain(gpu: &Gpu, frame: &FrameBuffer, plane: usize, want: Want) -> Result<Pla
             height,
             usage: want.usage,
             flags: none,
+            views: &[],
             tiling: Tiling::Linear,
         },
     )?;
@@ -363,7 +392,6 @@ fn plain(gpu: &Gpu, frame: &FrameBuffer, plane: usize, want: Want) -> Result<Pla
         format,
         (width, height),
         padded,
-        1,
     ))
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) height: u32,
     pub(crate) usage: vk::ImageUsageFlags,
     pub(crate) flags: vk::ImageCreateFlags,
+    /// Formats it may be viewed in, if it is to have several: on a device that has image format lists.
+    pub(crate) views: &'a [vk::Format],
     pub(crate) tiling: Tiling<'a>,
 }
 
@@ -55,6 +57,7 @@ impl Image {
         let mut external = vk::ExternalMemoryImageCreateInfo::default()
             .handle_types(vk::ExternalMemoryHandleTypeFlags::DMA_BUF_EXT);
         let (mut explicit, mut list);
+        let mut views = vk::ImageFormatListCreateInfo::default().view_formats(spec.views);
         let mut info = vk::ImageCreateInfo::default()
             .image_type(vk::ImageType::TYPE_2D)
             .format(spec.format)
@@ -72,6 +75,9 @@ impl Image {
             .initial_layout(vk::ImageLayout::UNDEFINED)
             .tiling(vk::ImageTiling::DRM_FORMAT_MODIFIER_EXT)
             .push_next(&mut external);
+        if !spec.views.is_empty() {
+            info = info.push_next(&mut views);
+        }
         match spec.tiling {
             Tiling::Linear => info.tiling = vk::ImageTiling::LINEAR,
             Tiling::Explicit(modifier, planes) => {

@@ -183,15 +183,17 @@ pub(crate) struct ImageLimits {
     pub(crate) external: vk::ExternalMemoryFeatureFlags,
 }
 
-/// `None` when the driver cannot make such an image. `modifier` is `None` for plain linear tiling.
+/// `None` when the driver cannot make such an image. `views`: the formats it may be viewed in, if it is to have several; the
+/// device has image format lists then. `modifier` is `None` for plain linear tiling.
 pub(crate) fn image_limits(
     instance: &ash::Instance,
     physical: vk::PhysicalDevice,
-    format: vk::Format,
+    (format, views): (vk::Format, &[vk::Format]),
     modifier: Option<u64>,
     usage: vk::ImageUsageFlags,
     flags: vk::ImageCreateFlags,
 ) -> Result<Option<ImageLimits>, vk::Result> {
+    let mut list = vk::ImageFormatListCreateInfo::default().view_formats(views);
     let mut with_modifier = vk::PhysicalDeviceImageDrmFormatModifierInfoEXT::default()
         .drm_format_modifier(modifier.unwrap_or(0))
         .sharing_mode(vk::SharingMode::EXCLUSIVE);
@@ -208,6 +210,9 @@ pub(crate) fn image_limits(
         info = info
             .tiling(vk::ImageTiling::DRM_FORMAT_MODIFIER_EXT)
             .push_next(&mut with_modifier);
+    }
+    if !views.is_empty() {
+        info = info.push_next(&mut list);
     }
     let mut found = vk::ExternalImageFormatProperties::default();
     let mut props = vk::ImageFormatProperties2::default().push_next(&mut found);
