@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dmaframe_alloc::{Bytes, Chain, Error, FramePool, Memfd, Request, Udmabuf};
-use dmaframe_core::{Budget, Deadline, Delivery, Fence, Fourcc, Frame, Size, Starvation, SyncFile};
+use dmaframe_core::{
+    Budget, Deadline, Delivery, Fence, Fourcc, Frame, Size, Starvation, SyncFile, TimelineDevice,
+};
 use dmaframe_testkit::{Device, SwSync, Vgem, need};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
@@ -137,6 +139,93 @@ fn the_event_source_stays_readable_while_there_is_something_to_take() {
         readable(&pool),
         "who was told of the starvation still hears of it"
     );
+}
+
+/// An event loop that asks first and waits then.
+fn acquired_by_polling(pool: &FramePool) -> (Frame, usize) {
+    let patience = Instant::now() + Duration::from_secs(10);
+    let mut polls = 0;
+    loop {
+        match pool.try_acquire() {
+            Ok(frame) => return (frame, polls),
+            Err(starved) => assert!(starved.is_starved(), "{starved}"),
+        }
+        let mut fds = [PollFd::new(pool, PollFlags::IN)];
+        let second = Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        assert_eq!(
+            rustix::event::poll(&mut fds, Some(&second)).unwrap(),
+            1,
+            "nothing wakes the event loop"
+        );
+        polls += 1;
+        assert!(Instant::now() < patience);
+    }
+}
+
+#[test]
+fn a_fence_without_a_descriptor_wakes_an_event_loop_too() {
+    let sw_sync = SwSync::open(&need!(Device::SwSync)).unwrap();
+    let vgem = Vgem::open(&need!(Device::VgemRender)).unwrap();
+    let timeline = TimelineDevice::new(vgem.into_fd()).unwrap().create().unwrap();
+    let pool = pool(1);
+    // A point that nobody submitted work for, and something else: the kernel has no one descriptor for both.
+    let frame = pool.try_acquire().unwrap();
+    frame.release_after(timeline.point(1).into());
+    frame.release_after(fence(&sw_sync, 1));
+    drop(frame);
+    assert!(pool.try_acquire().unwrap_err().is_starved());
+    let signal = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        timeline.signal(1).unwrap();
+        sw_sync.advance(1).unwrap();
+        (timeline, sw_sync)
+    });
+    let (frame, polls) = acquired_by_polling(&pool);
+    assert!(
+        polls <= 100,
+        "{polls} looks in 50 ms: more than one a millisecond"
+    );
+    let (timeline, sw_sync) = signal.join().unwrap();
+
+    // The same wait without an event loop.
+    frame.release_after(timeline.point(2).into());
+    frame.release_after(fence(&sw_sync, 2));
+    drop(frame);
+    assert!(pool.acquire(Duration::from_millis(20)).unwrap_err().is_starved());
+    timeline.signal(2).unwrap();
+    sw_sync.advance(1).unwrap();
+    let frame = pool.acquire(Duration::from_secs(5)).unwrap();
+    // And the timer is off again when nothing needs it.
+    assert!(pool.try_acquire().unwrap_err().is_starved());
+    thread::sleep(Duration::from_millis(10));
+    assert!(!readable(&pool));
+    drop(frame);
+}
+
+#[test]
+fn a_point_that_nobody_submits_keeps_its_slot_and_freezes_nobody() {
+    let vgem = Vgem::open(&need!(Device::VgemRender)).unwrap();
+    let timeline = TimelineDevice::new(vgem.into_fd()).unwrap().create().unwrap();
+    let pool = Arc::new(pool(2));
+    let frame = pool.try_acquire().unwrap();
+    frame.release_after(timeline.point(1).into());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let on_thread = Arc::clone(&pool);
+    thread::spawn(move || {
+        drop(frame);
+        sender.send(on_thread.try_acquire().is_ok()).unwrap();
+    });
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(5)), Ok(true));
+    drop(pool.acquire(Duration::from_millis(20)).unwrap());
+    timeline.signal(1).unwrap();
+    let both = (
+        pool.acquire(Duration::from_secs(5)),
+        pool.acquire(Duration::from_secs(5)),
+    );
+    assert!(both.0.is_ok() && both.1.is_ok());
 }
 
 #[test]

@@ -252,16 +252,17 @@ impl BitstreamView<'_> {
         Ok(len)
     }
 
-    /// A copy of the bytes.
+    /// A copy of the bytes, and of no more of the buffer.
     ///
     /// # Errors
     /// [`Error::NoMemory`].
     pub fn to_vec(&self) -> Result<Vec<u8>, Error> {
-        if let Ok(bytes) = self.bytes() {
-            return Ok(bytes.to_vec());
-        }
-        let mut bytes = self.view.to_tight()?;
-        bytes.truncate(self.len);
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(self.len)
+            .map_err(|_| Error::NoMemory { bytes: self.len })?;
+        bytes.resize(self.len, 0);
+        self.view.copy_start(&mut bytes)?;
         Ok(bytes)
     }
 }

@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 
+use crate::deadline::Deadline;
 use crate::error::{Error, LayoutError};
+use crate::fence::{Fence, Waited};
 use crate::format::{Fourcc, Modifier};
 use crate::layout::{Layout, MAX_PLANES, Plane, Size};
 use crate::object::{Identity, Object, ObjectKind};
+use crate::sync::{Mutex, lock};
 use crate::sys::memory::Memory;
 
 /// Stable name of a buffer: the kernel identity of its objects and its pool's generation. An import cache's key:
@@ -65,6 +68,11 @@ pub struct Buffer {
     /// Nobody outside writes while it is in a frame: the producer's promise, see [`crate::raw::private_buffer`].
     private: bool,
     in_frame: AtomicBool,
+    /// What was pending when its last frame ended, if it is private: others may be writing until then, whoever makes the
+    /// next frame and whatever they know of it.
+    last: Mutex<Fence>,
+    /// There was no descriptor left to keep that: nobody can know when the memory is quiet, so there are no slices of it.
+    restless: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -114,6 +122,7 @@ impl Buffer {
         if let Some(object) = objects.iter().position(|o| o.kind() != objects[0].kind()) {
             return Err(Error::MixedObjects { object });
         }
+        let objects = once_each(&objects);
         let mut inos = [0; MAX_PLANES];
         for (ino, object) in inos.iter_mut().zip(&objects) {
             *ino = object.identity().ino;
@@ -131,6 +140,8 @@ impl Buffer {
             id,
             private,
             in_frame: AtomicBool::new(false),
+            last: Mutex::new(Fence::Signaled),
+            restless: AtomicBool::new(false),
         })
     }
 
@@ -176,6 +187,8 @@ impl Buffer {
             },
             private: true,
             in_frame: AtomicBool::new(false),
+            last: Mutex::new(Fence::Signaled),
+            restless: AtomicBool::new(false),
         })
     }
 
@@ -238,6 +251,44 @@ impl Buffer {
         self.in_frame.store(false, Ordering::Release);
     }
 
+    /// [`Buffer::release`], when its frame ended with this fence. Costs nothing for a trivial one, else a `poll`, and a
+    /// `dup` while it is pending.
+    pub(crate) fn release_after(&self, end: &Fence) {
+        if self.private && !end.is_trivial() && !end.is_done().unwrap_or(false) {
+            match end.try_clone() {
+                Ok(end) => *lock(&self.last) = end,
+                Err(_) => self.restless.store(true, Ordering::Relaxed),
+            }
+        }
+        self.release();
+    }
+
+    /// `acquire` of the next frame, and what is still pending of the last one. For who has claimed it.
+    pub(crate) fn after_last(&self, acquire: Fence) -> Fence {
+        if !self.private {
+            return acquire;
+        }
+        let last = std::mem::take(&mut *lock(&self.last));
+        if last.is_trivial() {
+            return acquire;
+        }
+        // How the last frame's work ended is no concern of the next one's.
+        match last.wait(Deadline::now()) {
+            Ok(Waited::Signaled | Waited::Failed(_)) => acquire,
+            // Its device is gone, and nobody writes the memory any more.
+            Err(Error::Os {
+                errno: rustix::io::Errno::NODEV,
+                ..
+            }) => acquire,
+            Ok(Waited::TimedOut) | Err(_) => acquire.merge(last),
+        }
+    }
+
+    /// Whether slices of it are sound while it is claimed and not lent.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.private && !self.restless.load(Ordering::Relaxed)
+    }
+
     /// Reserves a private buffer for a device that is going to write it, so that no frame can be made of it meanwhile.
     ///
     /// # Errors
@@ -268,6 +319,17 @@ impl Buffer {
     pub fn identities(&self) -> impl Iterator<Item = Identity> {
         self.objects().iter().map(|o| o.identity())
     }
+}
+
+/// The same objects, with one `Object` for each kernel object: mapping, loans and views are counted there, so that two of
+/// one kernel object would not see each other's. The first that can be written, or the first.
+fn once_each(objects: &ArrayVec<Arc<Object>, MAX_PLANES>) -> ArrayVec<Arc<Object>, MAX_PLANES> {
+    let the_one = |object: &Arc<Object>| {
+        let mut same = objects.iter().filter(|o| o.identity() == object.identity());
+        let writable = same.clone().find(|o| o.is_writable());
+        Arc::clone(writable.or_else(|| same.next()).unwrap_or(object))
+    };
+    objects.iter().map(the_one).collect()
 }
 
 /// A buffer that is with a device (queued for capture, rendered into). Dropping it frees the buffer;

@@ -1,5 +1,7 @@
 //! What can go wrong, and with which numbers.
 
+use std::fmt;
+
 use rustix::io::Errno;
 
 use crate::format::{Fourcc, Modifier};
@@ -85,10 +87,10 @@ pub enum LayoutError {
         /// The plane.
         plane: usize,
     },
-    /// The picture has more bytes than the receiver is willing to take from outside.
-    #[error("the picture has {bytes} bytes; the limit for frames from outside is {limit}")]
+    /// The picture reaches over more bytes than the receiver is willing to take from outside.
+    #[error("the picture reaches over {bytes} bytes; the limit for frames from outside is {limit}")]
     TooLarge {
-        /// Bytes without padding.
+        /// Bytes of its objects from the first to the picture's last, padding and all.
         bytes: u64,
         /// The limit.
         limit: u64,
@@ -121,6 +123,16 @@ pub enum Error {
         "object {object} is not a dma-buf or memfd (file system magic {magic:#x}, a dma-buf has 0x444d4142)"
     )]
     NotDmabuf {
+        /// The object's index.
+        object: usize,
+        /// What `fstatfs` says it is.
+        magic: u64,
+    },
+    /// A memfd that does not lie in a tmpfs: one of huge pages, of which none may be left when it is read.
+    #[error(
+        "object {object} is a memfd of file system {magic:#x}, not of a tmpfs (0x1021994): reading a huge page that the system has run out of ends in SIGBUS"
+    )]
+    NotTmpfs {
         /// The object's index.
         object: usize,
         /// What `fstatfs` says it is.
@@ -230,6 +242,14 @@ pub enum Error {
         /// The target's size.
         wanted_size: crate::Size,
     },
+    /// More bytes than this process could address.
+    #[error("{bytes} bytes cannot be mapped: the address space takes {limit} at most")]
+    Unmappable {
+        /// Bytes to be mapped.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// There is no memory for a copy of this size.
     #[error("no memory for a copy of {bytes} bytes")]
     NoMemory {
@@ -264,14 +284,26 @@ impl Error {
 }
 
 /// A failed operation that had taken a value gives it back. Adapters use it with their own error type.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
+///
+/// As an error it stands for the one inside: it prints what that prints, and its source is that one's source.
+#[derive(Debug)]
 pub struct Rejected<T, E: std::error::Error + 'static = Error> {
     /// What the caller had handed over, untouched.
     pub value: T,
     /// Why it was refused.
-    #[source]
     pub error: E,
+}
+
+impl<T, E: std::error::Error + 'static> fmt::Display for Rejected<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl<T: fmt::Debug, E: std::error::Error + 'static> std::error::Error for Rejected<T, E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
 }
 
 impl<T, E: std::error::Error + 'static> Rejected<T, E> {

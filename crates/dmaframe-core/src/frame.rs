@@ -69,24 +69,25 @@ struct End {
 
 impl OnLast for Body {
     fn on_last(mut spent: Spent<Self>) {
-        let (lease, mut release) = {
+        let (lease, release) = {
             let mut end = lock(&spent.get().end);
             (std::mem::take(&mut end.lease), std::mem::take(&mut end.release))
         };
-        // A producer whose own work is still pending (nobody waited) must not see its buffer as free before that.
-        match spent.get_mut() {
+        let acquire = match spent.get_mut() {
             Some(body) => {
-                release = std::mem::take(&mut body.acquire).merge_or_wait(release);
                 body.meta.extensions = crate::meta::Extensions::default();
+                std::mem::take(&mut body.acquire)
             }
-            None => {
-                if let Ok(acquire) = spent.get().acquire.try_clone() {
-                    release = acquire.merge_or_wait(release);
-                }
-            }
-        }
+            // Another thread is between counting itself out and letting go, for a few instructions.
+            None => match spent.get().acquire.try_clone() {
+                Ok(acquire) => acquire,
+                Err(_) => std::mem::take(&mut spent.alone().acquire),
+            },
+        };
+        // A producer whose own work is still pending (nobody waited) must not see its buffer as free before that.
+        let release = acquire.merge(release);
         if !spent.get().derived {
-            spent.get().buffer.release();
+            spent.get().buffer.release_after(&release);
         }
         lease.finish(release, Some(spent));
     }
@@ -94,7 +95,7 @@ impl OnLast for Body {
 
 impl Frame {
     /// Wraps a buffer for one capture. `acquire` is what a consumer has to wait for before it reads; `lease` runs when
-    /// the last clone drops.
+    /// the last clone drops. What was still pending on a private buffer when its last frame ended is waited for too.
     ///
     /// Sources with slots use [`ReturnQueue::frame`](crate::ReturnQueue::frame), which allocates nothing.
     ///
@@ -132,6 +133,7 @@ impl Frame {
         spent: Option<Spent<Body>>,
     ) -> Self {
         meta.visible = meta.visible.filter(|rect| rect.fits(buffer.layout().size()));
+        let acquire = buffer.after_last(acquire);
         let dmabuf = buffer.is_dmabuf();
         let end = Mutex::new(End {
             lease,
@@ -255,12 +257,19 @@ impl Frame {
         &self.body().acquire
     }
 
-    /// Replaces the acquire fence: for producers, once they have submitted the work that fills the frame.
+    /// Adds to the acquire fence: for producers, once they have submitted the work that fills the frame. What is pending
+    /// already still has to signal too.
     ///
     /// # Errors
-    /// [`Error::Shared`] once there are clones.
-    pub fn set_acquire(&mut self, fence: Fence) -> Result<(), Error> {
-        self.body_mut().map(|body| body.acquire = fence)
+    /// [`Error::Shared`] once there are clones; the fence comes back.
+    pub fn acquire_after(&mut self, fence: Fence) -> Result<(), Box<Rejected<Fence>>> {
+        match self.body_mut() {
+            Ok(body) => {
+                body.acquire = std::mem::take(&mut body.acquire).merge(fence);
+                Ok(())
+            }
+            Err(error) => Err(Rejected::new(fence, error)),
+        }
     }
 
     /// Blocks until the acquire fence signals or the deadline passes.
@@ -281,7 +290,7 @@ impl Frame {
         }
         let mut end = lock(&self.body().end);
         let pending = std::mem::take(&mut end.release);
-        end.release = pending.merge_or_wait(fence);
+        end.release = pending.merge(fence);
     }
 
     /// Whether this is the only handle to the memory: no clones, and not made from another frame.
@@ -414,9 +423,7 @@ impl DmabufFrame {
     pub fn implicit_fence(&self, access: Access) -> Result<Fence, Error> {
         let mut all = Fence::Signaled;
         for (_, object) in self.0.get().buffer.distinct() {
-            all = all
-                .merge(object.export_fence(access)?)
-                .map_err(|rejected| rejected.error)?;
+            all = all.merge(object.export_fence(access)?);
         }
         Ok(all)
     }
@@ -427,7 +434,7 @@ impl DmabufFrame {
     /// # Errors
     /// As [`Object::import_fence`].
     pub fn attach_fence(&self, fence: &Fence, access: Access) -> Result<(), Error> {
-        let Some(file) = fence.try_clone()?.into_sync_file()? else {
+        let Some(file) = fence.to_sync_file()? else {
             return Ok(());
         };
         for (_, object) in self.0.get().buffer.distinct() {

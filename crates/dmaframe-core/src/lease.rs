@@ -99,6 +99,7 @@ impl fmt::Debug for Lease {
 
 /// A slot that came back.
 #[derive(Debug)]
+#[must_use = "a slot that came back comes only once"]
 pub struct Returned {
     /// Which.
     pub slot: usize,
@@ -241,6 +242,7 @@ impl ReturnQueue {
     }
 
     /// The next slot that came back, or `None`. Never blocks.
+    #[must_use = "a slot that came back comes only once"]
     pub fn next(&self) -> Option<Returned> {
         let mut state = lock(&self.state);
         let next = state.returned.pop_front();

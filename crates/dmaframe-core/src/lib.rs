@@ -32,7 +32,7 @@ pub use bitstream::{Bitstream, BitstreamView, Codec};
 pub use buffer::{Buffer, BufferId, DeviceClaim, next_generation};
 pub use deadline::Deadline;
 pub use error::{Error, LayoutError, Rejected};
-pub use fence::{Fence, FenceInfo, SyncFile, Timeline, TimelineDevice, TimelinePoint, Waited};
+pub use fence::{Fence, FenceInfo, Fences, SyncFile, Timeline, TimelineDevice, TimelinePoint, Waited};
 pub use format::{Fourcc, Modifier};
 pub use frame::{ContentId, CpuFrame, DmabufFrame, Frame};
 pub use layout::{Layout, MAX_PLANES, Plane, Rect, Size};
@@ -42,4 +42,6 @@ pub use meta::{
 };
 pub use object::{Access, Identity, Object, ObjectKind, ObjectProbe};
 pub use parts::FrameParts;
+/// The system's error numbers, as [`Error`] and [`Waited`] carry them.
+pub use rustix::io::Errno;
 pub use view::{ReadView, WriteView};

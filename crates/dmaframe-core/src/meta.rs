@@ -160,6 +160,7 @@ pub enum Range {
 
 /// Where a 4:2:0 or 4:2:2 chroma sample lies among its luma samples (`ChromaSampleLocType` and the usual names).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ChromaSiting {
     /// Not said.
     #[default]

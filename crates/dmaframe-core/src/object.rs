@@ -6,12 +6,14 @@ use std::sync::OnceLock;
 
 use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags, SealFlags};
+use rustix::io::Errno;
 
 use crate::borrows::Borrows;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::fence::{Fence, SyncFile, Waited};
-use crate::sys::{self, dmabuf, memory::Memory};
+use crate::sys::memory::{Mapping, Memory};
+use crate::sys::{self, dmabuf};
 
 /// Kernel identity of a memory object: equal for every descriptor of the same dma-buf, in every process, and for
 /// no other object while one of them is open.
@@ -53,14 +55,18 @@ impl Access {
 /// A descriptor that was proved to be a dma-buf or a sealed memfd, with its true size.
 ///
 /// Owns the descriptor; closing it is dropping this. Keeps one CPU mapping once somebody asked for one, because a
-/// fresh mapping of a system-heap buffer costs far more than the read it is made for.
+/// fresh mapping of a system-heap buffer costs far more than the read it is made for. Of a memfd, which may be sparse and
+/// far larger than any picture, that is what the picture's planes reach over.
 pub struct Object {
     fd: OwnedFd,
     kind: ObjectKind,
     size: u64,
     identity: Identity,
     writable: bool,
+    frozen: bool,
     mapping: OnceLock<Memory>,
+    /// The whole of a memfd, of which a second buffer needs more than the first one did.
+    whole: OnceLock<Memory>,
     borrows: Borrows,
 }
 
@@ -70,7 +76,7 @@ impl Object {
     /// Three system calls, none of which blocks.
     ///
     /// # Errors
-    /// [`Error::NotDmabuf`], [`Error::Unsealed`], [`Error::Os`]. The descriptor is dropped with the error; use
+    /// [`Error::NotDmabuf`], [`Error::NotTmpfs`], [`Error::Unsealed`], [`Error::Os`]. The descriptor is dropped with the error; use
     /// [`Object::probe`] first to keep it.
     pub fn new(fd: OwnedFd, index: usize) -> Result<Self, Error> {
         let probe = Self::probe(fd.as_fd(), index)?;
@@ -92,13 +98,14 @@ impl Object {
             reason = "f_type's type differs by target"
         )]
         let magic = magic as u64 & 0xffff_ffff;
-        let mut write_sealed = false;
+        let (mut write_sealed, mut frozen) = (false, false);
         let kind = if magic == dmabuf::MAGIC {
             ObjectKind::Dmabuf
         } else {
             let seals = memfd(fd, &stat, index, magic)?;
             // Its owner gave writing up, for everybody: a writable mapping would be refused.
             write_sealed = seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE);
+            frozen = seals.contains(SealFlags::WRITE);
             ObjectKind::Memfd
         };
         let flags = rustix::fs::fcntl_getfl(fd).map_err(Error::os("fcntl(F_GETFL)", "object"))?;
@@ -111,6 +118,7 @@ impl Object {
                 ino: stat.st_ino as u64,
             },
             writable: flags.intersection(OFlags::ACCMODE) == OFlags::RDWR && !write_sealed,
+            frozen,
         })
     }
 
@@ -120,6 +128,7 @@ impl Object {
             size,
             identity,
             writable,
+            frozen,
         } = probe;
         Self {
             fd,
@@ -127,7 +136,9 @@ impl Object {
             size,
             identity,
             writable,
+            frozen,
             mapping: OnceLock::new(),
+            whole: OnceLock::new(),
             borrows: Borrows::default(),
         }
     }
@@ -194,7 +205,7 @@ impl Object {
         }
         match dmabuf::export_sync_file(self.fd(), access.sync_flags()) {
             Ok(fd) => Ok(SyncFile::from_kernel(fd).into()),
-            Err(rustix::io::Errno::NOTTY) => Err(Error::Unsupported {
+            Err(Errno::NOTTY) => Err(Error::Unsupported {
                 operation: "EXPORT_SYNC_FILE",
                 object: "a kernel before 6.0".into(),
             }),
@@ -219,7 +230,7 @@ impl Object {
             Access::Write => dmabuf::WRITE,
         };
         match dmabuf::import_sync_file(self.fd(), flags, fence.as_fd()) {
-            Err(rustix::io::Errno::NOTTY) => Err(Error::Unsupported {
+            Err(Errno::NOTTY) => Err(Error::Unsupported {
                 operation: "IMPORT_SYNC_FILE",
                 object: "a kernel before 6.0".into(),
             }),
@@ -251,19 +262,55 @@ impl Object {
         &self.borrows
     }
 
-    /// The kept mapping, made at the first call.
-    pub(crate) fn memory(&self) -> Result<&Memory, Error> {
-        if let Some(memory) = self.mapping.get() {
-            return Ok(memory);
+    /// The kept mapping, made at the first call: the first `needed` bytes of a memfd at least, all of a dma-buf.
+    pub(crate) fn memory(&self, needed: u64) -> Result<&Memory, Error> {
+        // The last row's padding need not be there.
+        let needed = needed.min(self.size);
+        let first = match self.kind {
+            ObjectKind::Dmabuf => self.size,
+            ObjectKind::Memfd => needed,
+        };
+        for (kept, bytes) in [(&self.mapping, first), (&self.whole, self.size)] {
+            let memory = match kept.get() {
+                Some(memory) => memory,
+                None => {
+                    let memory = self.map(bytes)?;
+                    // Two threads may both map; one mapping is kept and the other goes at once.
+                    kept.get_or_init(|| memory)
+                }
+            };
+            if memory.len() as u64 >= needed {
+                return Ok(memory);
+            }
         }
-        let len = usize::try_from(self.size).map_err(|_| Error::OutOfRange {
-            what: "address space for object of bytes",
-            index: usize::MAX,
-            limit: usize::MAX,
+        unreachable!("the second is all there is, and `needed` is no more than that")
+    }
+
+    fn map(&self, bytes: u64) -> Result<Memory, Error> {
+        // More than an `isize` of bytes is no slice, and no pointer arithmetic reaches its end.
+        let limit = isize::MAX.unsigned_abs();
+        let len = usize::try_from(bytes).ok().filter(|len| *len <= limit);
+        let len = len.ok_or(Error::Unmappable {
+            bytes,
+            limit: limit as u64,
         })?;
-        let memory = Memory::map(self.fd(), len, self.writable).map_err(Error::os("mmap", "object"))?;
-        // Two threads may both map; one mapping is kept and the other goes at once.
-        Ok(self.mapping.get_or_init(|| memory))
+        let how = match (self.writable, self.frozen) {
+            (true, _) => Mapping::Writable,
+            (false, false) => Mapping::Readable,
+            (false, true) => Mapping::Frozen,
+        };
+        let mapped = match Memory::map(self.fd(), len, how) {
+            // Sealed since we asked: what is left is to read.
+            Err(Errno::PERM) if self.kind == ObjectKind::Memfd => {
+                let seals = rustix::fs::fcntl_get_seals(self.fd()).unwrap_or(SealFlags::empty());
+                match seals.contains(SealFlags::WRITE) {
+                    true => Memory::map(self.fd(), len, Mapping::Frozen),
+                    false => Memory::map(self.fd(), len, Mapping::Readable),
+                }
+            }
+            other => other,
+        };
+        mapped.map_err(Error::os("mmap", "object"))
     }
 
     /// Whether a CPU mapping is being kept.
@@ -285,7 +332,12 @@ pub struct ObjectProbe {
     pub identity: Identity,
     /// Whether it is open for writing.
     pub writable: bool,
+    /// Whether nobody can write it any more (a memfd sealed with `F_SEAL_WRITE`).
+    pub frozen: bool,
 }
+
+/// What `fstatfs` says of a memfd with pages of the usual size.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 fn memfd(fd: BorrowedFd<'_>, stat: &rustix::fs::Stat, index: usize, magic: u64) -> Result<SealFlags, Error> {
     let refused = Error::NotDmabuf { object: index, magic };
@@ -294,6 +346,9 @@ fn memfd(fd: BorrowedFd<'_>, stat: &rustix::fs::Stat, index: usize, magic: u64) 
     }
     // Only memfds and files of a shared-memory file system know about seals.
     let seals = rustix::fs::fcntl_get_seals(fd).map_err(|_| refused)?;
+    if magic != TMPFS_MAGIC {
+        return Err(Error::NotTmpfs { object: index, magic });
+    }
     if !seals.contains(SealFlags::SHRINK) {
         return Err(Error::Unsealed {
             object: index,

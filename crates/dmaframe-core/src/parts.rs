@@ -53,8 +53,9 @@ pub struct FrameParts {
     pub lease: Lease,
     /// The sender's pool generation, part of the [`BufferId`](crate::BufferId).
     pub generation: u64,
-    /// Most bytes the picture may have without padding: [`FrameParts::LIMIT`] unless the receiver says otherwise. A
-    /// sparse memfd costs its sender nothing, and a copy of it everything.
+    /// Most bytes the picture may reach over, from its objects' first to its planes' last and with all padding:
+    /// [`FrameParts::LIMIT`] unless the receiver says otherwise. No more is mapped of a memfd, and no more is touched by a
+    /// copy. A sparse memfd costs its sender nothing, and a copy of it everything.
     pub limit: u64,
 }
 
@@ -97,9 +98,17 @@ impl FrameParts {
         }
         let sizes: ArrayVec<u64, MAX_PLANES> = probes.iter().map(|p| p.size).collect();
         let layout = Layout::check(self.fourcc, self.modifier, self.size, &self.planes, &sizes)?;
-        if layout.tight_len() > self.limit {
+        // What is mapped; a copy touches no more, and its own size is less.
+        let reach = sizes
+            .iter()
+            .enumerate()
+            .map(|(i, size)| layout.object_len(i).min(*size));
+        let bytes = reach.fold(0, u64::saturating_add);
+        // Planes can share bytes: a picture that is larger than its memory is refused too.
+        let bytes = bytes.max(layout.tight_len());
+        if bytes > self.limit {
             return Err(LayoutError::TooLarge {
-                bytes: layout.tight_len(),
+                bytes,
                 limit: self.limit,
             }
             .into());

@@ -21,7 +21,8 @@ use crate::object::Object;
 /// From the moment the buffer is put into a frame until that frame's lease has run, nothing but that frame's views
 /// and work submitted by its consumers writes the memory: no device still has it queued for writing after the
 /// acquire fence, no other process and no other buffer or mapping of this process writes it. Descriptors that
-/// frames hand out through [`Object::lend`] are taken care of.
+/// frames hand out through [`Object::lend`] are taken care of. Of several `Object`s of one kernel object the buffer keeps
+/// one (the first that can be written): the others' descriptors are not lent or written through either.
 pub unsafe fn private_buffer(
     fourcc: Fourcc,
     modifier: Modifier,

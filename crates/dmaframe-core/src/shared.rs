@@ -44,10 +44,12 @@ impl<T: OnLast> Shared<T> {
         self.counted().users.load(Ordering::Acquire) == 1
     }
 
-    /// The value, if nobody else has it.
+    /// The value, if nobody else has it: always when [`Shared::is_unique`] says so.
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
-        let counted = self.0.as_mut()?;
-        Arc::get_mut(counted).map(|counted| &mut counted.value)
+        if !self.is_unique() {
+            return None;
+        }
+        self.0.as_mut().map(|counted| &mut alone(counted).value)
     }
 
     /// Whether both are users of the same value.
@@ -77,6 +79,39 @@ impl<T: OnLast> Drop for Shared<T> {
     }
 }
 
+/// Waits until another thread that has counted itself out has let go of the allocation too: a few instructions later,
+/// unless it is preempted just there.
+fn alone<T>(counted: &mut Arc<Counted<T>>) -> &mut Counted<T> {
+    let mut round = 0;
+    loop {
+        // Asked twice, since the borrow checker does not see that a reference is returned only when there is one.
+        if Arc::get_mut(counted).is_some() {
+            break;
+        }
+        pause(round);
+        round += 1;
+    }
+    match Arc::get_mut(counted) {
+        Some(counted) => counted,
+        None => unreachable!("new handles come only from this one, which is borrowed mutably"),
+    }
+}
+
+#[cfg(loom)]
+fn pause(_round: u32) {
+    loom::thread::yield_now();
+}
+
+#[cfg(not(loom))]
+fn pause(round: u32) {
+    if round < 64 {
+        std::thread::yield_now();
+    } else {
+        // A real-time thread that yields to a lesser one waits for itself: only sleep lets that one go on.
+        std::thread::sleep(std::time::Duration::from_micros(50));
+    }
+}
+
 /// A value nobody uses any more, and its allocation.
 pub(crate) struct Spent<T>(Arc<Counted<T>>);
 
@@ -88,6 +123,13 @@ impl<T> Spent<T> {
     /// The value, unless another thread is still between counting itself out and letting go of the allocation.
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         Arc::get_mut(&mut self.0).map(|counted| &mut counted.value)
+    }
+}
+
+impl<T> Spent<T> {
+    /// The value, having waited for that thread.
+    pub(crate) fn alone(&mut self) -> &mut T {
+        &mut alone(&mut self.0).value
     }
 }
 

@@ -28,10 +28,7 @@ pub(crate) fn drop_after(fence: Fence, held: impl Send + 'static) {
     if fence.is_trivial() || fence.is_done().unwrap_or(false) {
         return drop(held);
     }
-    let fence = match fence {
-        Fence::Point(point) => point.to_sync_file().map_or(Fence::Point(point), Fence::SyncFile),
-        other => other,
-    };
+    let fence = fence.into_pollable();
     let Some(waiting) = waiting() else {
         // No thread, no descriptor left: wait here, too late is safe and too early is not.
         let _ = fence.wait(dmaframe_core::Deadline::NEVER);

@@ -27,7 +27,7 @@ fn an_acquire_fence_goes_onto_the_memory_and_the_buffer_is_not_waited_for() {
     let timeline = SwSync::open(&need!(Device::SwSync)).unwrap();
     let pool = small_pool(2);
     let mut frame = stamped(&pool, 0);
-    frame.set_acquire(fence(&timeline, 1)).unwrap();
+    frame.acquire_after(fence(&timeline, 1)).unwrap();
     let buffer = to_buffer(&frame).unwrap();
     assert!(!idle(&frame, Access::Read), "whoever maps the buffer waits");
     timeline.advance(1).unwrap();
@@ -48,7 +48,7 @@ fn a_source_waits_for_the_fence_before_drivers_get_the_frame_that_would_not() {
     let running = from_src(source.element(), "fakesink sync=false");
     running.play();
     let mut frame = stamped(&pool, 0);
-    frame.set_acquire(fence(&timeline, 1)).unwrap();
+    frame.acquire_after(fence(&timeline, 1)).unwrap();
     let rejected = source.push(frame, Duration::from_millis(30)).unwrap_err();
     assert!(
         matches!(rejected.error, Error::FencePending),
@@ -60,7 +60,7 @@ fn a_source_waits_for_the_fence_before_drivers_get_the_frame_that_would_not() {
     // A producer that failed is no picture.
     let mut frame = stamped(&pool, 1);
     let failing = SwSync::open(&need!(Device::SwSync)).unwrap();
-    frame.set_acquire(fence(&failing, 1)).unwrap();
+    frame.acquire_after(fence(&failing, 1)).unwrap();
     drop(failing);
     let rejected = source.push(frame, LONG).unwrap_err();
     assert!(
@@ -157,7 +157,7 @@ fn a_fence_that_cannot_be_put_on_the_memory_is_refused_and_the_frame_comes_back(
     let layout =
         dmaframe_core::Layout::tight(dmaframe_core::Fourcc::R8, dmaframe_core::Size::new(64, 4)).unwrap();
     let mut frame = Frame::from_bytes(vec![7; 256], &layout, dmaframe_core::FrameMeta::default()).unwrap();
-    frame.set_acquire(fence(&timeline, 1)).unwrap();
+    frame.acquire_after(fence(&timeline, 1)).unwrap();
     let rejected = Exporter::new().buffer(frame).unwrap_err();
     assert!(matches!(rejected.error, Error::FencePending));
     timeline.advance(1).unwrap();

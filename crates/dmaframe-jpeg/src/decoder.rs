@@ -164,8 +164,12 @@ impl Decoder {
         let deadline = deadline.into();
         let header = Header::parse(bytes)?;
         self.limits.check(header.size)?;
-        let mut frame = self.slot(&header, deadline)?;
-        self.fill(bytes, &header, &mut frame, deadline)?;
+        let mut frame = self.cleaned(bytes, &header, |decoder, clean| {
+            // Only now, when the data can be what the header claims: a bad header costs no pool, nor the one there is.
+            let mut frame = decoder.slot(&header, deadline)?;
+            decoder.fill(clean, &header, &mut frame, deadline)?;
+            Ok(frame)
+        })?;
         meta.color = ColorInfo::JFIF;
         // An encoded picture has no coded size of its own.
         meta.visible = None;
@@ -194,7 +198,10 @@ impl Decoder {
             let reason = format!("{} {}, the JPEG is {} {}", found.0, found.1, wanted.0, wanted.1);
             return Err(Error::Frame { reason });
         }
-        self.fill(bytes, &header, frame, deadline.into())?;
+        let deadline = deadline.into();
+        self.cleaned(bytes, &header, |decoder, clean| {
+            decoder.fill(clean, &header, frame, deadline)
+        })?;
         frame.meta_mut()?.color = ColorInfo::JFIF;
         Ok(())
     }
@@ -234,27 +241,25 @@ impl Decoder {
         Ok(pool.acquire(deadline)?)
     }
 
-    fn fill(
+    /// Does something with the JPEG as the decoder likes it ([`Header::clean`]).
+    fn cleaned<T>(
         &mut self,
         bytes: &[u8],
         header: &Header,
-        frame: &mut Frame,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
+        work: impl FnOnce(&mut Self, &[u8]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         // Out of the decoder for as long as it is read, so that the rest can be written.
         let mut clean = std::mem::take(&mut self.clean);
-        let filled = header
-            .clean(bytes, &mut clean)
-            .and_then(|()| self.fill_from(&clean, header, frame, deadline));
+        let done = header.clean(bytes, &mut clean).and_then(|()| work(self, &clean));
         self.clean = clean;
-        match filled {
+        match done {
             // The length the caller knows.
             Err(Error::Truncated { .. }) => Err(Error::Truncated { bytes: bytes.len() }),
             other => other,
         }
     }
 
-    fn fill_from(
+    fn fill(
         &mut self,
         bytes: &[u8],
         header: &Header,

@@ -32,6 +32,8 @@ pub struct Header {
     pub(crate) bare: bool,
     /// Blocks of all components together that the first scan holds, if that is all there are.
     units: u32,
+    /// Single blocks of one of these.
+    blocks: u32,
     /// Of those, how many from one restart mark to the next; 0 where there are none.
     restart: u32,
 }
@@ -61,6 +63,7 @@ impl Header {
         }
         header.bare = !found.tables;
         header.restart = if found.whole { found.restart } else { 0 };
+        header.blocks = if found.whole { header.blocks } else { 1 };
         Ok(header)
     }
 
@@ -105,10 +108,23 @@ impl Header {
             None if self.progressive => return Err(Error::Truncated { bytes: bytes.len() }),
             None => bytes.len(),
         };
+        self.check_length(end - scan, bytes.len())?;
         self.check_restarts(&bytes[scan..end], bytes.len())?;
         clean.extend(&bytes[scan..end]);
         clean.extend([0xff, 0].repeat(8));
         clean.extend([0xff, EOI]);
+        Ok(())
+    }
+
+    /// No code is shorter than a bit: every block has at least one (of a progressive picture) or two (its mean, and that
+    /// nothing else follows). What has fewer cannot be the picture that its header claims, which nobody has to make room
+    /// for then.
+    fn check_length(&self, data: usize, bytes: usize) -> Result<(), Error> {
+        let codes = if self.progressive { 1 } else { 2 };
+        let least = u64::from(self.units) * u64::from(self.blocks) * codes;
+        if (data as u64).saturating_mul(8) < least {
+            return Err(Error::Truncated { bytes });
+        }
         Ok(())
     }
 
@@ -308,29 +324,37 @@ fn frame_header(data: &[u8], at: usize, progressive: bool) -> Result<(Header, [u
         }
         _ => return Err(wrong("neither one nor three components")),
     };
+    let (units, blocks) = units(size, count, components);
     let header = Header {
         size,
         fourcc,
         progressive,
         bare: false,
-        units: units(size, count, components),
+        units,
+        blocks,
         restart: 0,
     };
     Ok((header, ids))
 }
 
 /// How many units (MCUs) a scan of all components has: blocks of one component, or as many of each as the largest
-/// sampling factors make.
-fn units(size: Size, count: u8, components: &[u8]) -> u32 {
+/// sampling factors make. And how many blocks each of them is.
+fn units(size: Size, count: u8, components: &[u8]) -> (u32, u32) {
     let factors = components
         .chunks(3)
         .take(usize::from(count))
-        .map(|component| component[1]);
-    let (h, v) = match count {
-        1 => (1, 1),
-        _ => factors.fold((1, 1), |(h, v), both| (h.max(both >> 4), v.max(both & 15))),
+        .map(|component| (u32::from(component[1] >> 4), u32::from(component[1] & 15)));
+    let ((h, v), blocks) = match count {
+        1 => ((1, 1), 1),
+        _ => (
+            factors
+                .clone()
+                .fold((1, 1), |(h, v), (one, other)| (h.max(one), v.max(other))),
+            factors.map(|(h, v)| h * v).sum(),
+        ),
     };
-    size.width.div_ceil(8 * u32::from(h)) * size.height.div_ceil(8 * u32::from(v))
+    let units = size.width.div_ceil(8 * h) * size.height.div_ceil(8 * v);
+    (units, blocks)
 }
 
 /// The frame format of luma and two chroma components with these sampling factors.
@@ -425,7 +449,9 @@ mod tests {
     #[test]
     fn the_clean_copy_has_what_decoding_needs_and_ends_with_the_picture() {
         let tables: &[u8] = &[0xff, DHT, 0, 3, 0];
-        let frame = sof([0x21, 0x11, 0x11]);
+        let mut frame = sof([0x21, 0x11, 0x11]);
+        // Small enough for these few bytes.
+        frame[5..9].copy_from_slice(&[0, 8, 0, 8]);
         let clean = |segments: &[&[u8]]| {
             let bytes = jpeg(segments);
             let mut clean = vec![1, 2, 3];

@@ -216,6 +216,64 @@ fn a_header_that_claims_too_much_gets_no_memory() {
 }
 
 #[test]
+fn a_size_that_the_data_cannot_hold_makes_no_pool_and_costs_none() {
+    let size_at = |bytes: &[u8]| {
+        let list = segments(bytes);
+        let frame = list.iter().find(|(marker, _)| matches!(marker, 0xc0..=0xc2));
+        frame.unwrap().1.start + 5
+    };
+    for (fourcc, sampling) in FORMATS {
+        for progressive in [false, true] {
+            let good = jpeg_with(SIZE, sampling, 1, |e| e.set_progressive(progressive));
+            let mut claim = good.clone();
+            let at = size_at(&claim);
+            claim[at..at + 4].copy_from_slice(&[10_000u16.to_be_bytes(), 10_000u16.to_be_bytes()].concat());
+            assert_eq!(Header::parse(&claim).unwrap().size, Size::new(10_000, 10_000));
+            let mut decoder = Decoder::default();
+            let refused = |decoder: &mut Decoder| {
+                let error = decoder
+                    .decode_bytes(&claim, FrameMeta::default(), PATIENCE)
+                    .unwrap_err();
+                assert!(matches!(error, Error::Truncated { .. }), "{fourcc}: {error}");
+            };
+            refused(&mut decoder);
+            assert!(decoder.pool().is_none(), "{fourcc}: a few hundred bytes made one");
+            let first = decoder.decode_bytes(&good, FrameMeta::default(), PATIENCE);
+            drop(first.unwrap());
+            let generation = decoder.pool().unwrap().generation();
+            refused(&mut decoder);
+            assert_eq!(decoder.pool().unwrap().generation(), generation);
+            let next = decoder.decode_bytes(&good, FrameMeta::default(), PATIENCE);
+            drop(next.unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_emptiest_picture_there_can_be_is_one() {
+    // All of one grey: hardly more than two codes a block.
+    let (width, height) = (640, 480);
+    for (fourcc, sampling) in FORMATS {
+        let mut bytes = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 50);
+        encoder.set_optimized_huffman_tables(true);
+        let (channels, color) = match sampling {
+            Some(sampling) => {
+                encoder.set_sampling_factor(sampling);
+                (3, jpeg_encoder::ColorType::Ycbcr)
+            }
+            None => (1, jpeg_encoder::ColorType::Luma),
+        };
+        let grey = vec![128; usize::from(width) * usize::from(height) * channels];
+        encoder.encode(&grey, width, height, color).unwrap();
+        assert!(
+            decode(&bytes).unwrap().iter().all(|sample| *sample == 128),
+            "{fourcc}"
+        );
+    }
+}
+
+#[test]
 fn metadata_is_the_units_and_colour_is_jfifs() {
     let mut meta = FrameMeta::default();
     meta.timestamp = Some(Timestamp {

@@ -98,7 +98,7 @@ fn camera(remote: OwnedFd) {
             "rows without padding"
         );
         let window = Window::new(frame.as_dmabuf().unwrap().lend(0).unwrap(), bytes.len());
-        frame.set_acquire(fence(&timeline, n)).unwrap();
+        frame.acquire_after(fence(&timeline, n)).unwrap();
         let pushed = camera.push(frame, Duration::ZERO);
         std::thread::sleep(FILLING);
         window.write(&bytes);

@@ -211,7 +211,7 @@ fn devices_that_do_something_else_are_refused_by_name() {
 
 fn with_fence(pool: &dmaframe_alloc::FramePool, fence: Fence) -> Frame {
     let mut frame = picture(pool, 1, 1);
-    frame.set_acquire(fence).unwrap();
+    frame.acquire_after(fence).unwrap();
     frame
 }
 

@@ -1,8 +1,9 @@
 //! A pool of frames.
 //!
 //! Slots come home through the core's [`ReturnQueue`](dmaframe_core::ReturnQueue), whose eventfd sits in an epoll set
-//! ([`wake`]) together with the release fences that are pending while the pool is starved. So whoever waits, here or in
-//! an event loop, waits for one descriptor, and holds no lock meanwhile.
+//! ([`wake`]) together with the release fences that are pending while the pool is starved, and a timer for those of them
+//! that have no descriptor. So whoever waits, here or in an event loop, waits for one descriptor, and holds no lock
+//! meanwhile.
 
 mod builder;
 mod detach;
@@ -32,7 +33,8 @@ use wake::Wake;
 /// whichever thread drops the last clone, which never waits for the pool's owner.
 ///
 /// As an event source ([`AsFd`]): readable while [`FramePool::try_acquire`] has a chance. Fences count from the first
-/// [`Error::Starved`] on, so ask first and wait then.
+/// [`Error::Starved`] on, so ask first and wait then; while one is pending that has no descriptor (a timeline point nobody
+/// submitted work for, before Linux 6.6), it is readable a millisecond after each [`Error::Starved`].
 ///
 /// Dropping the pool while frames are out is fine: they stay valid, and their memory goes with the last of them.
 pub struct FramePool {
@@ -66,7 +68,7 @@ impl FramePool {
     /// The frame has default metadata, nothing to wait for, and no clones.
     ///
     /// # Errors
-    /// [`Error::Starved`] with the counts; [`Error::Core`] when a buffer of [`FramePool::buffers`] was put into a
+    /// [`Error::Starved`] with the counts; [`Error::Os`] when the timer is refused; [`Error::Core`] when a buffer of [`FramePool::buffers`] was put into a
     /// frame behind the pool's back.
     pub fn try_acquire(&self) -> Result<Frame, Error> {
         let mut slots = lock(&self.slots);
@@ -86,10 +88,7 @@ impl FramePool {
         let mut waited = false;
         loop {
             // In a statement of its own: the lock must be gone before the wait.
-            let (found, unwatched) = {
-                let mut slots = lock(&self.slots);
-                (slots.acquire(&self.wake), slots.unwatched())
-            };
+            let found = lock(&self.slots).acquire(&self.wake);
             match found {
                 Err(starved)
                     if starved.is_starved() && !deadline.remaining().is_some_and(|left| left.is_zero()) =>
@@ -98,7 +97,7 @@ impl FramePool {
                         lock(&self.slots).stats.waited += 1;
                         waited = true;
                     }
-                    self.wake.wait(deadline, unwatched)?;
+                    self.wake.wait(deadline)?;
                 }
                 Err(starved) if starved.is_starved() => {
                     lock(&self.slots).stats.starved += 1;

@@ -46,7 +46,7 @@ enum Watch {
     Fence,
     /// An eventfd for it is.
     Event(OwnedFd),
-    /// It has no descriptor: look again and again.
+    /// It has no descriptor: a timer is in the set, so that it is looked at again and again.
     Unwatched,
 }
 
@@ -122,20 +122,16 @@ impl Slots {
         self.queue.outstanding() + self.pending.len()
     }
 
-    /// Whether something is pending that no descriptor tells about.
-    pub(super) fn unwatched(&self) -> bool {
-        self.pending
-            .iter()
-            .any(|pending| matches!(pending.watch, Watch::Unwatched))
-    }
-
     /// A free slot as a frame.
     pub(super) fn acquire(&mut self, wake: &Wake) -> Result<Frame, Error> {
         let Some(slot) = self.take_free(wake).or_else(|| self.take_signaled(wake)) else {
             self.watched = true;
+            let mut unwatched = false;
             for pending in &mut self.pending {
                 pending.watch(wake);
+                unwatched |= matches!(pending.watch, Watch::Unwatched);
             }
+            wake.look_again(unwatched)?;
             return Err(Error::Starved {
                 slots: self.count(),
                 out: self.queue.outstanding(),
@@ -206,24 +202,18 @@ impl Slots {
 impl Pending {
     /// Puts the fence's descriptor, or an eventfd for it, into the wake-up set.
     fn watch(&mut self, wake: &Wake) {
-        if !matches!(self.watch, Watch::Not) {
+        if matches!(self.watch, Watch::Fence | Watch::Event(_)) {
             return;
         }
-        if let Fence::Point(point) = &self.fence {
-            match point.to_sync_file() {
-                Ok(file) => self.fence = file.into(),
-                // No work was submitted for the point yet. Linux 6.6 has an eventfd for that.
-                Err(_) => {
-                    self.watch = match point.eventfd() {
-                        Ok(event) if wake.watch(&event).is_ok() => Watch::Event(event),
-                        _ => Watch::Unwatched,
-                    };
-                    return;
-                }
-            }
-        }
+        // What could not be a sync_file the last time may be one now: its work has been submitted.
+        self.fence = std::mem::take(&mut self.fence).into_pollable();
         self.watch = match &self.fence {
             Fence::SyncFile(file) if wake.watch(file).is_ok() => Watch::Fence,
+            // No work was submitted for the point yet. Linux 6.6 has an eventfd for that.
+            Fence::Point(point) => match point.eventfd() {
+                Ok(event) if wake.watch(&event).is_ok() => Watch::Event(event),
+                _ => Watch::Unwatched,
+            },
             _ => Watch::Unwatched,
         };
     }
@@ -245,7 +235,7 @@ fn with_implicit(object: &Object, fence: Fence) -> Fence {
         return fence;
     }
     match object.export_fence(Access::Write) {
-        Ok(implicit) => fence.merge_or_wait(implicit),
+        Ok(implicit) => fence.merge(implicit),
         Err(_) => fence,
     }
 }

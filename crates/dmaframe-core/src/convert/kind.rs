@@ -164,6 +164,16 @@ impl Kind {
         })
     }
 
+    /// How often there is chroma, where there is.
+    pub(super) fn sub(self) -> Option<Sub> {
+        match self {
+            Self::Nv { sub, .. } | Self::Planar { sub, .. } | Self::DeepNv { sub, .. } => Some(sub),
+            Self::Packed422(_) | Self::DeepPacked422 { .. } => Some(Sub::S422),
+            Self::Packed444 { .. } => Some(Sub::S444),
+            Self::Gray { .. } | Self::Rgb | Self::Bayer { .. } => None,
+        }
+    }
+
     /// Whether samples go through the `yuv` crate's functions for more than 8 bits.
     pub(super) fn is_deep(self) -> bool {
         matches!(self, Self::DeepNv { .. } | Self::DeepPacked422 { .. })

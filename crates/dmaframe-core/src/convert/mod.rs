@@ -35,6 +35,7 @@ mod orient;
 mod planes;
 mod rgb;
 mod rgba;
+mod siting;
 mod source;
 mod unpack;
 mod yuv420;
@@ -187,7 +188,8 @@ impl Converter {
     /// Converts into a frame of [`Fourcc::ABGR8888`], [`Fourcc::NV12`] or [`Fourcc::YUV420`] (I420), which has to be
     /// the only handle of private memory ([`Frame::map_write`]) and to show exactly [`Self::size`] from its first
     /// pixel on; its coded size may be larger. Time, sequence and extensions are handed on, and the result's colour
-    /// is written to the destination's metadata.
+    /// is written to the destination's metadata: its chroma siting is where the samples of the result lie, unspecified
+    /// where a turn has put them to a place without a name.
     ///
     /// # Errors
     /// [`ConvertError`].
@@ -262,7 +264,10 @@ impl Converter {
             encoded(reading, color)
         } else {
             yuv420::from_yuv(&job, turn, &mut planes, &mut self.scratch, &mut self.scratch420)?;
-            reading.color
+            ColorInfo {
+                siting: siting::of_420(kind, reading.color.siting, turn),
+                ..reading.color
+            }
         };
         Ok(Converted {
             size,

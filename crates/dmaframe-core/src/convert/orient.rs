@@ -26,6 +26,11 @@ impl Turn {
         self.orientation == Orientation::IDENTITY
     }
 
+    /// Whether rows become columns.
+    pub(super) fn swaps_axes(self) -> bool {
+        self.orientation.swaps_axes()
+    }
+
     /// Size after turning.
     pub(super) fn upright(self) -> Size {
         if self.orientation.swaps_axes() {

@@ -1,7 +1,7 @@
 //! Fences: when somebody else is done with the memory.
 //!
-//! A [`Fence`] is already signalled, a sync_file, or a point on a `drm_syncobj` timeline. It can be waited for with
-//! a deadline, polled, merged, asked for its error, and put into any event loop through its descriptor.
+//! A [`Fence`] is already signalled, a sync_file, a point on a `drm_syncobj` timeline, or several of these. It can be
+//! waited for with a deadline, polled, merged, asked for its error, and put into any event loop through its descriptor.
 //!
 //! ```
 //! use dmaframe_core::{Deadline, Fence};
@@ -9,9 +9,13 @@
 //! assert!(fence.wait(Deadline::now()).unwrap().is_signaled());
 //! ```
 
+#[cfg(feature = "tokio")]
+mod awaiting;
+mod several;
 mod sync_file;
 mod timeline;
 
+pub use several::Fences;
 pub use sync_file::{FenceInfo, SyncFile};
 pub use timeline::{Timeline, TimelineDevice, TimelinePoint};
 
@@ -26,7 +30,8 @@ use crate::error::{Error, Rejected};
 pub enum Waited {
     /// The work is done.
     Signaled,
-    /// The fence signalled with an error: its owner gave up (a GPU reset, a closed timeline).
+    /// The fence signalled with an error: its owner gave up (a GPU reset, a closed timeline). A timeline point never says
+    /// so: the kernel's timelines keep no errors.
     Failed(Errno),
     /// The deadline passed first.
     TimedOut,
@@ -43,6 +48,7 @@ impl Waited {
 /// Completion of somebody's work on a buffer.
 #[derive(Debug, Default)]
 #[must_use = "dropping a fence forgets that somebody is still at work"]
+#[non_exhaustive]
 pub enum Fence {
     /// Nothing to wait for.
     #[default]
@@ -51,6 +57,8 @@ pub enum Fence {
     SyncFile(SyncFile),
     /// A point on a timeline of a DRM device.
     Point(TimelinePoint),
+    /// Several that the kernel could not make one of; done when all are.
+    All(Fences),
 }
 
 impl Fence {
@@ -83,83 +91,69 @@ impl Fence {
             Self::Signaled => Ok(Waited::Signaled),
             Self::SyncFile(file) => file.wait(deadline.into()),
             Self::Point(point) => point.wait(deadline.into()),
+            Self::All(all) => all.wait(deadline.into()),
         }
     }
 
-    /// A fence that signals when both have. Costs one `SYNC_IOC_MERGE` when both are pending and nothing when
-    /// either is known to be done; a timeline point is turned into a sync_file first.
+    /// A fence that signals when both have. Does not block and cannot fail.
     ///
-    /// A signalled fence is dropped, and with it its error if the other is still pending, as in the kernel's own merge:
-    /// who has to know asks each fence for its status.
+    /// Costs one `SYNC_IOC_MERGE` when both are pending and nothing when either is known to be done; of two points of one
+    /// timeline the higher stands for both. What the kernel cannot merge (a point that no work was submitted for yet, a
+    /// full descriptor table) is kept side by side, as [`Fence::All`], which allocates.
     ///
-    /// # Errors
-    /// [`Error::Os`] with both fences given back: somebody still has to wait for them.
-    pub fn merge(self, other: Self) -> Result<Self, Box<Rejected<(Self, Self)>>> {
-        match self.merged_with(&other) {
-            Ok(Merged::First) => Ok(self),
-            Ok(Merged::Second) => Ok(other),
-            Ok(Merged::New(file)) => Ok(Self::SyncFile(file)),
-            Err(error) => Err(Rejected::new((self, other), error)),
-        }
-    }
-
-    /// [`Fence::merge`] that cannot fail: what the kernel will not merge (the descriptor table is full) is waited for,
-    /// so that memory is not reused early. Blocks only then.
-    pub fn merge_or_wait(self, other: Self) -> Self {
-        self.merge(other).unwrap_or_else(|rejected| {
-            let (first, second) = rejected.value;
-            // A wait that cannot even be made leaves nothing better to do than to go on with the first.
-            let _ = second.wait(Deadline::NEVER);
-            first
-        })
-    }
-
-    fn merged_with(&self, other: &Self) -> Result<Merged, Error> {
+    /// A fence that signalled without an error is dropped; one with an error stays, until the kernel merges it.
+    pub fn merge(self, other: Self) -> Self {
         // The common case, a frame nobody works on any more, reads no clock and makes no call.
         if self.is_trivial() {
-            return Ok(Merged::Second);
+            return other;
         }
         if other.is_trivial() {
-            return Ok(Merged::First);
+            return self;
         }
-        match (self.wait(Deadline::now())?, other.wait(Deadline::now())?) {
-            (Waited::TimedOut, Waited::TimedOut) => {}
-            (Waited::TimedOut, _) => return Ok(Merged::First),
-            (_, Waited::TimedOut) => return Ok(Merged::Second),
-            // Both are done: the one with an error has more to say.
-            (Waited::Failed(_), _) => return Ok(Merged::First),
-            _ => return Ok(Merged::Second),
+        match (self.state(), other.state()) {
+            (Waited::Signaled, _) => other,
+            (_, Waited::Signaled) | (Waited::Failed(_), Waited::Failed(_)) => self,
+            (Waited::TimedOut, Waited::TimedOut) => Fences::pending(self, other),
+            (Waited::Failed(_), _) | (_, Waited::Failed(_)) => Fences::beside(self, other),
         }
-        let (from_self, from_other);
-        let first = match self {
-            Self::SyncFile(file) => file,
-            Self::Point(point) => {
-                from_self = point.to_sync_file()?;
-                &from_self
-            }
-            Self::Signaled => return Ok(Merged::Second),
-        };
-        let second = match other {
-            Self::SyncFile(file) => file,
-            Self::Point(point) => {
-                from_other = point.to_sync_file()?;
-                &from_other
-            }
-            Self::Signaled => return Ok(Merged::First),
-        };
-        first.merge(second).map(Merged::New)
+    }
+
+    /// How it is now. A fence the kernel will not be asked about counts as pending: too late is safe, too early is not.
+    fn state(&self) -> Waited {
+        self.wait(Deadline::now()).unwrap_or(Waited::TimedOut)
     }
 
     /// The same completion as a sync_file descriptor of our own; `None` when there is nothing to wait for.
     ///
     /// # Errors
-    /// [`Error::Os`]; for a timeline point also when no fence was submitted for it yet (`EINVAL`).
-    pub fn into_sync_file(self) -> Result<Option<SyncFile>, Error> {
+    /// [`Error::Os`]; for a timeline point also when no work was submitted for it yet (`EINVAL`). The fence comes back.
+    pub fn into_sync_file(self) -> Result<Option<SyncFile>, Box<Rejected<Self>>> {
         match self {
             Self::Signaled => Ok(None),
             Self::SyncFile(file) => Ok(Some(file)),
-            Self::Point(point) => point.to_sync_file().map(Some),
+            other => other.to_sync_file().map_err(|error| Rejected::new(other, error)),
         }
+    }
+
+    /// [`Fence::into_sync_file`] that leaves the fence where it is and gives a descriptor of its own, which the caller
+    /// owns.
+    ///
+    /// # Errors
+    /// As [`Fence::into_sync_file`].
+    pub fn to_sync_file(&self) -> Result<Option<SyncFile>, Error> {
+        match self {
+            Self::Signaled => Ok(None),
+            Self::SyncFile(file) => file.try_clone().map(Some),
+            Self::Point(point) => point.to_sync_file().map(Some),
+            Self::All(all) => all.to_sync_file(),
+        }
+    }
+
+    /// The same completion as a sync_file where it can be one now, since that has a descriptor for an event loop; as it
+    /// was otherwise: then it has to be looked at from time to time. Does not block.
+    pub fn into_pollable(self) -> Self {
+        self.into_sync_file()
+            .map_or_else(|rejected| rejected.value, Self::from)
     }
 
     /// Another handle to the same completion (a `dup` for a sync_file).
@@ -171,15 +165,9 @@ impl Fence {
             Self::Signaled => Self::Signaled,
             Self::SyncFile(file) => Self::SyncFile(file.try_clone()?),
             Self::Point(point) => Self::Point(point.clone()),
+            Self::All(all) => Self::All(all.try_clone()?),
         })
     }
-}
-
-/// Which fence stands for both.
-enum Merged {
-    First,
-    Second,
-    New(SyncFile),
 }
 
 impl From<SyncFile> for Fence {

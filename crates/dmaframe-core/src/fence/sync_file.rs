@@ -112,30 +112,9 @@ impl SyncFile {
         })
     }
 
-    /// Completes when the fence has signalled, on a tokio runtime with its I/O driver on.
-    ///
-    /// # Errors
-    /// [`Error::Os`] when the descriptor cannot be registered.
-    #[cfg(feature = "tokio")]
-    pub async fn signaled(&self) -> Result<Waited, Error> {
-        let fd =
-            sys::async_fd(self.as_fd()).map_err(|e| Error::os("epoll_ctl", "sync_file")(errno_of(&e)))?;
-        // A signalled sync_file stays readable, so readiness never has to be cleared.
-        let _ready = fd
-            .readable()
-            .await
-            .map_err(|e| Error::os("epoll_wait", "sync_file")(errno_of(&e)))?;
-        self.wait(Deadline::now())
-    }
-
     fn file_info(&self) -> Result<(i32, [u8; 32], u32), Error> {
         sys::sync_file::status(self.as_fd()).map_err(Error::os("SYNC_IOC_FILE_INFO", "sync_file"))
     }
-}
-
-#[cfg(feature = "tokio")]
-fn errno_of(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 fn decode(status: i32) -> Option<Result<(), Errno>> {

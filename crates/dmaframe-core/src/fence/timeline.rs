@@ -18,7 +18,8 @@ pub struct TimelineDevice(Arc<OwnedFd>);
 #[derive(Clone, Debug)]
 pub struct Timeline(Arc<Handle>);
 
-/// One point of a timeline: done when the timeline has reached it.
+/// One point of a timeline: done when the timeline has reached it. Whether the work failed is not known: the kernel's
+/// timelines keep no errors, so waits never give [`Waited::Failed`].
 #[derive(Clone, Debug)]
 pub struct TimelinePoint {
     timeline: Timeline,
@@ -121,6 +122,11 @@ impl Timeline {
     pub fn export(&self) -> Result<OwnedFd, Error> {
         syncobj::export(self.drm(), self.0.handle)
             .map_err(Error::os("DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD", "syncobj"))
+    }
+
+    /// Whether both are clones of one handle. Two imports of one timeline are not seen to be the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     fn drm(&self) -> BorrowedFd<'_> {

@@ -1,6 +1,7 @@
 //! CPU access to a frame's memory: waiting, mapping, bracketing, and the slices that follow from it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
@@ -48,7 +49,7 @@ impl<'a> View<'a> {
             memory: ArrayVec::new(),
             open: ArrayVec::new(),
             holds: ArrayVec::new(),
-            slices: buffer.is_private(),
+            slices: buffer.is_quiet(),
             access,
         };
         let objects = match buffer.backing() {
@@ -70,9 +71,11 @@ impl<'a> View<'a> {
             view.holds.push((object, hold));
         }
         for object in objects {
-            // Two descriptors of one kernel object share one mapping, or overlapping planes could alias unseen.
-            let first = buffer.distinct().find(|(_, o)| o.identity() == object.identity());
-            view.memory.push(first.map_or(&**object, |(_, o)| o).memory()?);
+            // A kernel object is one `Object` here, whatever the number of its descriptors, and so has one mapping:
+            // overlapping planes cannot alias unseen.
+            let same = objects.iter().enumerate().filter(|(_, o)| Arc::ptr_eq(o, object));
+            let needed = same.map(|(index, _)| layout.object_len(index)).max();
+            view.memory.push(object.memory(needed.unwrap_or(0))?);
         }
         for (_, object) in buffer.distinct() {
             settle(object.wait_idle(access, deadline)?, "implicit fence")?;

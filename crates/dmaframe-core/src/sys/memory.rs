@@ -17,9 +17,21 @@ pub(crate) struct Memory {
     kind: Kind,
 }
 
+/// How an object is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mapping {
+    /// Shared, to read and write.
+    Writable,
+    /// Shared, to read what others may be writing.
+    Readable,
+    /// Private, to read what nobody can write any more: of a descriptor that is open for writing, kernels before 6.7
+    /// refuse a shared mapping once it is sealed with `F_SEAL_WRITE`, since it could be made writable.
+    Frozen,
+}
+
 #[derive(Debug)]
 enum Kind {
-    /// From `mmap`, shared.
+    /// From `mmap`.
     Mapped,
     /// A boxed slice of ours.
     Owned,
@@ -32,23 +44,23 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// Maps the first `len` bytes of an object, shared; writable if `write`.
+    /// Maps the first `len` bytes of an object.
     ///
     /// The caller has checked that the object has `len` bytes and cannot shrink (a dma-buf, or a memfd sealed
     /// against it), so no access ends in SIGBUS.
-    pub(crate) fn map(fd: BorrowedFd<'_>, len: usize, write: bool) -> Result<Self, Errno> {
-        let prot = if write {
-            ProtFlags::READ | ProtFlags::WRITE
-        } else {
-            ProtFlags::READ
+    pub(crate) fn map(fd: BorrowedFd<'_>, len: usize, how: Mapping) -> Result<Self, Errno> {
+        let (prot, flags) = match how {
+            Mapping::Writable => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED),
+            Mapping::Readable => (ProtFlags::READ, MapFlags::SHARED),
+            Mapping::Frozen => (ProtFlags::READ, MapFlags::PRIVATE),
         };
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
-        let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, prot, MapFlags::SHARED, fd, 0)? };
+        let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, prot, flags, fd, 0)? };
         let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
         Ok(Self {
             start,
             len,
-            writable: write,
+            writable: how == Mapping::Writable,
             kind: Kind::Mapped,
         })
     }

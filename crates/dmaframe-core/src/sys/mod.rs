@@ -7,6 +7,8 @@ pub(crate) mod sync_file;
 pub(crate) mod syncobj;
 
 use std::os::fd::BorrowedFd;
+#[cfg(feature = "tokio")]
+use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -39,8 +41,9 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, 
 
 /// Registers a descriptor for readability with the current tokio runtime.
 #[cfg(feature = "tokio")]
-pub(crate) fn async_fd(fd: BorrowedFd<'_>) -> std::io::Result<tokio::io::unix::AsyncFd<BorrowedFd<'_>>> {
-    // SAFETY: the descriptor is borrowed for as long as the registration lives, so it stays open and the same.
+pub(crate) fn async_fd(fd: OwnedFd) -> std::io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    // SAFETY: the registration owns the descriptor, so it stays open and the same for as long as that lives; callers
+    // only read through a shared reference to it.
     let registered =
         unsafe { tokio::io::unix::AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) };
     registered.map_err(Into::into)

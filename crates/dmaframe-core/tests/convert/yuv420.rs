@@ -2,7 +2,7 @@
 
 use dmaframe_core::convert::{Assume, Converter};
 use dmaframe_core::format::{Model, all_formats};
-use dmaframe_core::{ColorInfo, Fourcc, Layout, Orientation, Range, Rect, Size};
+use dmaframe_core::{ChromaSiting, ColorInfo, Fourcc, Layout, Orientation, Range, Rect, Rotation, Size};
 
 use super::compare::{NOW, SIZES, color, distance420, expected420, natural, read420, target};
 use super::pack::{Picture, Random, meta, padded, private};
@@ -44,6 +44,69 @@ fn every_format_becomes_nv12_and_i420() {
             info.name,
             worst[info.name]
         );
+    }
+}
+
+#[test]
+fn the_result_says_where_its_chroma_lies() {
+    use ChromaSiting::{Center, Left, TopLeft, Unspecified};
+    let turn = |rotation, mirror| Orientation { rotation, mirror };
+    let upright = Orientation::IDENTITY;
+    let mirrored = turn(Rotation::R0, true);
+    let even = (2, 4, 24, 20);
+    let odd = (1, 3, 21, 17);
+    // Format and what it says, the turn, the crop: what the result says.
+    let rows = [
+        (Fourcc::NV12, Left, upright, even, Left),
+        (Fourcc::NV12, Center, upright, even, Center),
+        (Fourcc::P010, TopLeft, upright, even, TopLeft),
+        (Fourcc::YUV420, Unspecified, upright, even, Unspecified),
+        // The mean of two neighbours lies between them, which is one pixel on, as the block is.
+        (Fourcc::NV12, Left, upright, odd, Left),
+        (Fourcc::NV12, TopLeft, upright, odd, TopLeft),
+        // Averaged where the source had more.
+        (Fourcc::NV24, Left, upright, even, Center),
+        (Fourcc::YUV444, Unspecified, upright, odd, Center),
+        (Fourcc::AYUV, TopLeft, mirrored, even, Center),
+        (Fourcc::NV16, Left, upright, even, Left),
+        (Fourcc::YUYV, TopLeft, upright, even, Left),
+        (Fourcc::YUYV, Center, upright, even, Center),
+        (Fourcc::YUYV, Unspecified, upright, even, Unspecified),
+        // Beside the right column, under the left one: these have no name here.
+        (Fourcc::NV12, Left, mirrored, even, Unspecified),
+        (Fourcc::NV12, Left, turn(Rotation::R180, false), even, Unspecified),
+        (Fourcc::NV12, Left, turn(Rotation::R90, false), even, Unspecified),
+        (Fourcc::NV12, Left, turn(Rotation::R180, true), even, Left),
+        (
+            Fourcc::NV12,
+            TopLeft,
+            turn(Rotation::R180, true),
+            even,
+            Unspecified,
+        ),
+        (Fourcc::NV12, Center, turn(Rotation::R270, true), even, Center),
+        (Fourcc::R8, Left, upright, even, Center),
+        (Fourcc::XRGB8888, Unspecified, upright, even, Center),
+    ];
+    let mut random = Random(11);
+    let size = Size::new(29, 27);
+    for (fourcc, said, orientation, (x, y, width, height), want) in rows {
+        let picture = Picture::random(fourcc, size, &mut random);
+        let layout = padded(fourcc, size, 3);
+        let mut meta = meta(ColorInfo {
+            siting: said,
+            ..natural(fourcc.info().unwrap())
+        });
+        meta.orientation = orientation;
+        meta.visible = Some(Rect { x, y, width, height });
+        let frame = private(&layout, picture.bytes(&layout, &mut random), meta);
+        let mut out = target(Fourcc::NV12, Converter::size(&frame), 0);
+        let done = Converter::new(Assume::Refuse)
+            .to_frame(&frame, &mut out, NOW)
+            .unwrap();
+        let what = format!("{fourcc} {said:?} {orientation:?} {x},{y}");
+        assert_eq!(done.result.siting, want, "{what}");
+        assert_eq!(out.meta().color, done.result, "{what}");
     }
 }
 

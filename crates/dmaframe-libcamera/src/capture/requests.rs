@@ -118,7 +118,7 @@ impl Capture {
             let fence = match fence {
                 Some(fence) => {
                     // A duplicate, so that a request that is not taken loses nothing.
-                    let file = fence.try_clone().and_then(Fence::into_sync_file);
+                    let file = fence.to_sync_file();
                     let file = file.map_err(Error::core(&self.id))?.map(OwnedFd::from);
                     file.map(libcamera::fence::Fence::from_fd)
                         .transpose()

@@ -154,10 +154,7 @@ impl Stream {
             return;
         }
         // A timeline point has no descriptor; as a sync_file it can be waited for together with everything else.
-        let fence = match fence {
-            Fence::Point(point) => point.to_sync_file().map_or(Fence::Point(point), Fence::SyncFile),
-            other => other,
-        };
+        let fence = fence.into_pollable();
         if let Fence::SyncFile(file) = &fence {
             if fences == ReleaseFences::HandOver {
                 entry.fence = Some(fence);

@@ -268,8 +268,8 @@ impl Worker {
             let signaled = match fence {
                 Fence::Signaled => sync.release.signal(point),
                 Fence::SyncFile(file) => sync.release.attach(point, &file),
-                // Only one without submitted work is still a point here, and such are waited for before.
-                Fence::Point(_) => sync.release.signal(point),
+                // Only what has work not submitted yet is still something else here, and is waited for before.
+                _ => sync.release.signal(point),
             };
             // A node whose syncobj refuses has broken its own: it gets the buffer, and sees that it is not signalled.
             let _ = signaled;
@@ -283,14 +283,8 @@ impl Worker {
         let Some(pool) = pool.as_mut() else { return };
         while let Some(returned) = pool.queue.next() {
             if let Some(Some(entry)) = pool.entries.get_mut(returned.slot) {
-                let fence = match returned.fence {
-                    Fence::Point(point) => match point.to_sync_file() {
-                        Ok(file) => Fence::SyncFile(file),
-                        Err(_) => Fence::Point(point),
-                    },
-                    other => other,
-                };
-                let explicit = entry.sync.is_some() && !matches!(fence, Fence::Point(_));
+                let fence = returned.fence.into_pollable();
+                let explicit = entry.sync.is_some() && matches!(fence, Fence::Signaled | Fence::SyncFile(_));
                 if explicit || fence.is_trivial() || fence.is_done().unwrap_or(false) {
                     // With explicit sync the node waits for what is pending itself.
                     self.release(stream, entry.slot, entry.sync.as_ref(), fence);
@@ -307,7 +301,7 @@ impl Worker {
             let Some(fence) = &entry.fenced else { continue };
             // A fence that the kernel will not be asked about counts as pending: too late is safe, too early is not.
             if !fence.is_done().unwrap_or(false) {
-                unwatched |= matches!(fence, Fence::Point(_));
+                unwatched |= !matches!(fence, Fence::SyncFile(_));
                 continue;
             }
             self.unwatch(entry.fenced.as_ref());

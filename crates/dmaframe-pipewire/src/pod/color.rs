@@ -57,10 +57,10 @@ impl SpaColor {
     pub(super) fn of(color: &ColorInfo) -> Self {
         Self {
             site: match color.siting {
-                ChromaSiting::Unspecified => 0,
                 ChromaSiting::Center => 1,
                 ChromaSiting::Left => 2,
                 ChromaSiting::TopLeft => 6,
+                _ => 0,
             },
             range: match color.range {
                 Range::Unspecified => 0,

@@ -185,10 +185,7 @@ impl Fill {
             return;
         }
         // A timeline point has no descriptor; as a sync_file it can be waited for together with everything else.
-        let fence = match fence {
-            Fence::Point(point) => point.to_sync_file().map_or(Fence::Point(point), Fence::SyncFile),
-            other => other,
-        };
+        let fence = fence.into_pollable();
         if let Fence::SyncFile(file) = &fence {
             // Without it (no memory, too many watches) the fence is looked at once a tick instead.
             let _ = epoll::add(epoll, file.as_fd(), TOKEN, epoll::EventFlags::IN);

@@ -69,7 +69,8 @@ impl Plan {
             match color.siting {
                 ChromaSiting::Left => flags |= LEFT,
                 ChromaSiting::TopLeft => flags |= LEFT | TOP,
-                ChromaSiting::Center | ChromaSiting::Unspecified => {}
+                // The mean of its pixels.
+                _ => {}
             }
             (color, encoding(kr, kb, color.range))
         };

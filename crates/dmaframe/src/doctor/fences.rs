@@ -64,7 +64,7 @@ fn text(error: impl std::fmt::Display) -> String {
 fn implicit(dmabuf: Option<&Object>) -> Result<String, String> {
     let dmabuf = dmabuf.ok_or("there is no dma-buf to ask")?;
     let fence = dmabuf.export_fence(Access::Write).map_err(text)?;
-    if let Some(file) = fence.into_sync_file().map_err(text)? {
+    if let Some(file) = fence.to_sync_file().map_err(text)? {
         dmabuf.import_fence(&file, Access::Read).map_err(text)?;
     }
     match dmabuf.wait_idle(Access::Write, SHORT).map_err(text)? {

@@ -73,8 +73,9 @@ impl Worker {
             match fence {
                 Fence::Signaled => sync.acquire.signal(point)?,
                 Fence::SyncFile(file) => sync.acquire.attach(point, file)?,
-                Fence::Point(theirs) => match theirs.to_sync_file() {
-                    Ok(file) => sync.acquire.attach(point, &file)?,
+                other => match other.to_sync_file() {
+                    Ok(Some(file)) => sync.acquire.attach(point, &file)?,
+                    Ok(None) => sync.acquire.signal(point)?,
                     // Nobody has submitted the work yet: the consumer could not even wait for it.
                     Err(_) => {
                         self.wake.tick(TICK);
@@ -88,7 +89,7 @@ impl Worker {
         if fence.is_trivial() || fence.is_done()? {
             return Ok(true);
         }
-        match fence.try_clone()?.into_sync_file() {
+        match fence.to_sync_file() {
             Ok(Some(file)) if self.wake.add(&file).is_ok() => *self.watched.borrow_mut() = Some(file),
             _ => self.wake.tick(TICK),
         }
