@@ -228,8 +228,11 @@ mod loom_tests {
                 second.get().work.with(|p| unsafe { *p });
                 drop(second);
             });
+            let mut first = first;
             if first.is_unique() {
-                first.get().work.with_mut(|p| unsafe { *p = 7 });
+                // It says so before the other has let go of the allocation, and is right all the same.
+                let body = first.get_mut().expect("a unique user gets the value");
+                body.work.with_mut(|p| unsafe { *p = 7 });
             }
             thread.join().unwrap();
             drop(first);
