@@ -200,6 +200,9 @@ pub struct GpuOptions {
     pub vulkan: bool,
     /// Where fences are exported.
     pub export: FenceExport,
+    /// Exports fail as if descriptors had run out: for tests.
+    #[doc(hidden)]
+    pub broken_exports: bool,
 }
 
 impl Default for GpuOptions {
@@ -207,6 +210,7 @@ impl Default for GpuOptions {
         Self {
             vulkan: true,
             export: FenceExport::Auto,
+            broken_exports: false,
         }
     }
 }

@@ -19,7 +19,7 @@ use dmaframe_vulkan::sync;
 use crate::Error;
 use crate::sys::Timeline;
 use mark::STEP;
-pub(crate) use mark::{Core, Flush, LateFence, Mark, OnDrop, Polled};
+pub(crate) use mark::{Core, Flush, LateFence, Mark, Marked, OnDrop, Polled};
 
 /// How long the thread leaves it to the next submission to carry a mark, before it has it submitted by itself.
 const CARRY: Duration = Duration::from_micros(50);
@@ -30,7 +30,7 @@ const END: Duration = Duration::from_secs(1);
 
 /// Has the end of submitted work marked, and takes its fence out if one was asked for. May block until the work is done:
 /// that is some driver's way.
-pub(crate) type Export = Box<dyn FnOnce() -> Result<Option<Fence>, Error> + Send>;
+pub(crate) type Export = Box<dyn FnOnce() -> Marked + Send>;
 
 /// What outstanding work uses.
 #[derive(Default)]
@@ -180,13 +180,13 @@ fn run(mailbox: &Mailbox) {
             let export = entry.export.take();
             let (core, mark) = (Arc::clone(&entry.core), entry.mark.clone());
             let frames = std::mem::take(&mut entry.holds.frames);
-            state.releasing += 1;
+            // The entry stays in the list meanwhile.
             drop(state);
             if let Some((export, late)) = export {
                 hand_out(export, &late, frames, &core, &mark);
             }
             drop(core);
-            finished(mailbox);
+            mailbox.changed.notify_all();
             continue;
         }
         if let Some(index) = state.entries.iter().position(|e| e.core.is_over(&e.mark)) {
@@ -216,32 +216,31 @@ fn run(mailbox: &Mailbox) {
 
 /// Marks the work's end, gets its fence, and lets the frames go home with it.
 fn hand_out(export: Export, late: &LateFence, frames: Vec<(Frame, Access)>, core: &Core, mark: &Mark) {
+    let lost = |text: &str| Marked::No {
+        error: Error::DeviceLost { text: text.into() },
+        kept: false,
+    };
     let marked = match core.is_lost() {
-        true => Err(Error::DeviceLost {
-            text: "work was lost before".into(),
-        }),
-        false => std::panic::catch_unwind(std::panic::AssertUnwindSafe(export)).unwrap_or_else(|_| {
-            Err(Error::DeviceLost {
-                text: "wgpu panicked".into(),
-            })
-        }),
+        true => lost("work was lost before"),
+        false => std::panic::catch_unwind(std::panic::AssertUnwindSafe(export))
+            .unwrap_or_else(|_| lost("wgpu panicked")),
     };
     match marked {
-        Ok(Some(fence)) => {
+        Marked::Yes(Some(Ok(fence))) => {
             quietly(|| release(frames, &fence));
             late.set(Ok(fence));
+            return;
         }
-        Ok(None) => {
-            core.wait(mark, Deadline::NEVER);
-            quietly(|| drop(frames));
-        }
-        // What is not marked is never seen to be done. The work before was submitted, so it is over soon.
-        Err(error) => {
-            core.lose();
-            quietly(|| drop(frames));
+        Marked::Yes(None) => {}
+        Marked::Yes(Some(Err(error))) => late.set(Err(error)),
+        // What is not marked is never seen to be done; the work itself was submitted.
+        Marked::No { error, .. } => {
+            core.doom();
             late.set(Err(error));
         }
     }
+    core.wait(mark, Deadline::NEVER);
+    quietly(|| drop(frames));
 }
 
 /// A lease is somebody else's code: its panic must not end the thread that others wait for.
@@ -279,7 +278,7 @@ mod tests {
 
     /// Without a device: what is tested is what becomes of a fence that the driver gives, here a kernel's that is pending.
     fn tracker() -> Tracker {
-        Tracker::new(None, Box::new(|| Polled::Busy), Box::new(|_| Ok(false)))
+        Tracker::new(None, Box::new(|| Polled::Busy), Box::new(|_, _| Ok(false)))
     }
 
     #[test]
@@ -299,7 +298,7 @@ mod tests {
             frames: vec![(frame, Access::Read)],
             ..Holds::default()
         };
-        let export: Export = Box::new(move || Ok(Some(fence.into())));
+        let export: Export = Box::new(move || Marked::Yes(Some(Ok(fence.into()))));
         let late = tracker.hold(Mark::Callback(Arc::clone(&done)), holds, Some(export));
         let soon = Deadline::after(Duration::from_secs(20));
         let found = late.unwrap().get(soon).unwrap().unwrap();
@@ -327,7 +326,7 @@ mod tests {
             done.store(begun.elapsed() > Duration::from_millis(60), Ordering::Release);
             Polled::Busy
         };
-        let tracker = Tracker::new(None, Box::new(poll), Box::new(|_| Ok(false)));
+        let tracker = Tracker::new(None, Box::new(poll), Box::new(|_, _| Ok(false)));
         let holds = Holds {
             frames: Vec::new(),
             keep: vec![Box::new(Arc::clone(&device))],
@@ -337,25 +336,97 @@ mod tests {
         assert_eq!(Arc::strong_count(&device), 1);
     }
 
-    #[test]
-    fn a_fence_that_cannot_be_had_ends_the_wait_and_frees_the_frame() {
+    /// A frame whose slot can be seen coming home.
+    fn leased() -> (Arc<ReturnQueue>, Frame) {
         let layout = Layout::tight(Fourcc::R8, Size::new(4, 4)).unwrap();
         let buffer = Arc::new(Buffer::from_bytes(vec![0; 16].into(), &layout).unwrap());
         let slots = ReturnQueue::new(1).unwrap();
         let frame = slots
             .frame(0, &buffer, FrameMeta::default(), Fence::Signaled)
             .unwrap();
-        let tracker = tracker();
-        let holds = Holds {
+        (slots, frame)
+    }
+
+    fn holding(frame: Frame) -> Holds {
+        Holds {
             frames: vec![(frame, Access::Read)],
             ..Holds::default()
+        }
+    }
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn work_that_cannot_be_marked_keeps_what_it_uses_until_the_device_has_nothing_left_to_do() {
+        let (slots, frame) = leased();
+        let (other_slots, other) = leased();
+        let idle = Arc::new(AtomicBool::new(false));
+        let polled = Arc::clone(&idle);
+        let poll = move || match polled.load(Ordering::Acquire) {
+            true => Polled::Empty,
+            false => Polled::Busy,
         };
+        let tracker = Tracker::new(None, Box::new(poll), Box::new(|_, _| Ok(false)));
+        // Another submission's, whose end nobody will tell either.
+        tracker.hold(Mark::Callback(Arc::default()), holding(other), None);
         let export: Export = Box::new(|| panic!("a driver's bug"));
         let mark = Mark::Callback(Arc::default());
-        let late = tracker.hold(mark.clone(), holds, Some(export)).unwrap();
-        let soon = Deadline::after(Duration::from_secs(20));
+        let late = tracker.hold(mark.clone(), holding(frame), Some(export)).unwrap();
+        let soon = Deadline::after(SOON);
         assert!(matches!(late.get(soon), Some(Err(Error::DeviceLost { .. }))));
+        assert!(tracker.core().is_lost(), "nothing more is taken");
+        assert!(!tracker.settle(1, Deadline::after(Duration::from_millis(100))));
+        assert!(
+            slots.next().is_none() && other_slots.next().is_none(),
+            "the GPU reads them"
+        );
+        idle.store(true, Ordering::Release);
+        assert!(tracker.settle(0, soon) && slots.next().is_some() && other_slots.next().is_some());
+        assert!(tracker.core().wait(&mark, soon));
+    }
+
+    #[test]
+    fn a_fence_that_the_driver_does_not_give_costs_the_fence_and_nothing_else() {
+        let (slots, frame) = leased();
+        let (tracker, done) = (tracker(), Arc::new(AtomicBool::new(false)));
+        let errno = rustix::io::Errno::MFILE;
+        let error = dmaframe_core::Error::Os {
+            call: "vkGetSemaphoreFdKHR",
+            object: "fence",
+            errno,
+        };
+        let export: Export = Box::new(move || Marked::Yes(Some(Err(error.into()))));
+        let mark = Mark::Callback(Arc::clone(&done));
+        let late = tracker.hold(mark, holding(frame), Some(export)).unwrap();
+        let soon = Deadline::after(SOON);
+        assert!(matches!(late.get(soon), Some(Err(Error::Frame(_)))));
+        assert!(!tracker.settle(0, Deadline::after(Duration::from_millis(50))));
+        assert!(slots.next().is_none(), "the GPU reads it");
+        assert!(!tracker.core().is_lost());
+        done.store(true, Ordering::Release);
         assert!(tracker.settle(0, soon) && slots.next().is_some());
-        assert!(tracker.core().wait(&mark, soon) && tracker.core().is_lost());
+    }
+
+    #[test]
+    fn a_panic_while_polling_is_the_devices_end_only_when_it_goes_on() {
+        let (slots, frame) = leased();
+        let panics = Arc::new(std::sync::atomic::AtomicU32::new(1));
+        let left = Arc::clone(&panics);
+        // An application's callback, say, which wgpu calls while it polls.
+        let poll = move || match left.load(Ordering::Acquire) {
+            0 => Polled::Busy,
+            more => {
+                left.store(more - 1, Ordering::Release);
+                panic!("a callback's bug");
+            }
+        };
+        let tracker = Tracker::new(None, Box::new(poll), Box::new(|_, _| Ok(false)));
+        let done = Arc::new(AtomicBool::new(false));
+        tracker.hold(Mark::Callback(Arc::clone(&done)), holding(frame), None);
+        assert!(!tracker.settle(0, Deadline::after(Duration::from_millis(100))));
+        assert!(slots.next().is_none() && !tracker.core().is_lost());
+        panics.store(1000, Ordering::Release);
+        assert!(tracker.settle(0, Deadline::after(SOON)));
+        assert!(tracker.core().is_lost() && slots.next().is_some());
     }
 }

@@ -2,25 +2,14 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Weak};
 
 use dmaframe_vulkan::ash::{ext, vk};
 
-use super::{submit, sys, version, wgpu};
+use super::order::{Order, Turn};
+use super::{marker, sys, version, wgpu};
 use crate::track::Tracker;
 use crate::{FenceExport, GpuOptions, Level};
-
-/// What is kept from one submission to the next.
-#[derive(Debug, Default)]
-pub(super) struct Order {
-    /// The mark that was given to wgpu to go with the next submission, whosever that is. At most one: two values for one
-    /// counter cannot be signalled in one submission.
-    pub(super) waiting: Option<u64>,
-}
-
-pub(super) fn in_order(order: &Mutex<Order>) -> MutexGuard<'_, Order> {
-    order.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A wgpu device and queue, and the Vulkan device inside. A clone is another handle.
 ///
@@ -29,6 +18,15 @@ pub(super) fn in_order(order: &Mutex<Order>) -> MutexGuard<'_, Order> {
 /// so an application may submit and present from other threads at any time.
 #[derive(Clone)]
 pub struct Gpu(Arc<Inner>);
+
+/// A [`Gpu`] that is not kept.
+pub(super) struct WeakGpu(Weak<Inner>);
+
+impl WeakGpu {
+    pub(super) fn upgrade(&self) -> Option<Gpu> {
+        self.0.upgrade().map(Gpu)
+    }
+}
 
 struct Inner {
     device: wgpu::Device,
@@ -40,10 +38,10 @@ struct Inner {
     /// Ownership can be transferred from and to other drivers' devices.
     foreign: bool,
     export_blocks: bool,
-    /// The counter's last value, given out with `order` held.
+    broken_exports: bool,
+    /// The counter's last value, given out in somebody's turn.
     counter: AtomicU64,
-    /// Submissions and what marks their ends come in one order.
-    order: Arc<Mutex<Order>>,
+    order: Arc<Order>,
     tracker: Tracker,
 }
 
@@ -74,8 +72,8 @@ impl Gpu {
             .as_ref()
             .is_some_and(|gpu| gpu.extensions().has(ext::queue_family_foreign::NAME));
         let limits = device.limits();
-        let (polled, order) = (device.clone(), Arc::<Mutex<Order>>::default());
-        let flush = submit::flush(device, queue, &order);
+        let (polled, order) = (device.clone(), Arc::<Order>::default());
+        let flush = marker::flush(device, queue, &order);
         Self(Arc::new(Inner {
             device: device.clone(),
             queue: queue.clone(),
@@ -91,9 +89,10 @@ impl Gpu {
                 FenceExport::Inline => false,
                 FenceExport::Thread => true,
             },
+            broken_exports: options.broken_exports,
             counter: AtomicU64::new(0),
             order,
-            tracker: Tracker::new(timeline, Box::new(move || submit::poll(&polled)), flush),
+            tracker: Tracker::new(timeline, Box::new(move || marker::poll(&polled)), flush),
         }))
     }
 
@@ -141,16 +140,28 @@ impl Gpu {
         self.0.export_blocks
     }
 
+    pub(super) fn broken_exports(&self) -> bool {
+        self.0.broken_exports
+    }
+
+    pub(super) fn downgrade(&self) -> WeakGpu {
+        WeakGpu(Arc::downgrade(&self.0))
+    }
+
     pub(super) fn tracker(&self) -> &Tracker {
         &self.0.tracker
     }
 
-    /// Hold it from a submission to its mark.
-    pub(super) fn order(&self) -> MutexGuard<'_, Order> {
-        in_order(&self.0.order)
+    pub(super) fn order(&self) -> &Arc<Order> {
+        &self.0.order
     }
 
-    /// The counter's next value; with [`Self::order`] held.
+    /// Keep it from a submission to its mark.
+    pub(super) fn turn(&self) -> Turn<'_> {
+        self.0.order.turn()
+    }
+
+    /// The counter's next value; with a [`Turn`].
     pub(super) fn next_value(&self) -> u64 {
         self.0.counter.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -1,7 +1,7 @@
 //! A frame as a shader sees it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -123,6 +123,13 @@ impl Imported {
     #[must_use]
     pub fn is_copy(&self) -> bool {
         !self.kept.is_shared()
+    }
+
+    /// Whether somebody has taken the memory over and not given it back: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.kept.users.load(Ordering::Relaxed) != 0
     }
 
     /// Where its pixels are, for code of this crate, which only reads them.

@@ -11,7 +11,7 @@ use dmaframe_vulkan::ash::{self, vk};
 use dmaframe_vulkan::raw::{self, RawDevice};
 use dmaframe_vulkan::{Extensions, Gpu};
 
-use super::submit::gone;
+use super::submission::gone;
 use super::wgpu;
 use crate::Error;
 use crate::sys::Timeline;
@@ -20,7 +20,7 @@ use wgpu::hal::api::Vulkan;
 pub(super) use copy::{CopyJob, Piece, copy};
 pub(super) use import::{buffers, own, target, textures};
 pub(super) use open::open;
-pub(super) use queue::{export, forget_waits, is_alive, signal, wait_for};
+pub(super) use queue::{export, forget_signal, forget_waits, is_alive, signal, wait_for};
 pub(super) use transfer::{give_back, take_over};
 
 /// What imported buffers are for: `wgpu::BufferUsages::STORAGE | COPY_SRC` in Vulkan's words.

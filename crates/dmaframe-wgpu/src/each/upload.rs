@@ -11,7 +11,7 @@ use super::copies::{Batch, Copies, Copy};
 use super::imported::{Kept, PlaneBuffer, Shared};
 use super::importer::{Tried, fits, refused};
 use super::scope::scoped;
-use super::submit::gone;
+use super::submission::gone;
 use super::{Gpu, Source, wgpu};
 use crate::{Error, Refusal, Route};
 
@@ -71,24 +71,25 @@ impl Uploads {
         if let Err(refusal) = fits(gpu, ring.layout.object_len(0).next_multiple_of(4)) {
             return Ok(Tried::Refused(refusal));
         }
-        match &mut ring.way {
+        let upload = match &mut ring.way {
             Way::Written { targets, tight } => {
-                written(gpu, frame, wait, &ring.layout, targets, tight, self.slots)
+                return written(gpu, frame, wait, &ring.layout, targets, tight, self.slots);
             }
-            Way::Staged(upload) => {
-                let staged = match stage(gpu, upload, frame, wait, batch)? {
-                    Ok(staged) => staged,
-                    Err(refusal) => return refused(Route::Upload, refusal),
-                };
-                let copy = Copy {
-                    from: &staged,
-                    route: Route::Upload,
-                    reads: None,
-                    wait: None,
-                };
-                copies.copy(gpu, copy, batch)
-            }
-        }
+            Way::Staged(upload) => Arc::clone(upload),
+        };
+        // It may submit, and wgpu may call applications back then, which may upload.
+        drop(rings);
+        let staged = match stage(gpu, &upload, frame, wait, batch)? {
+            Ok(staged) => staged,
+            Err(refusal) => return refused(Route::Upload, refusal),
+        };
+        let copy = Copy {
+            from: &staged,
+            route: Route::Upload,
+            reads: None,
+            wait: None,
+        };
+        copies.copy(gpu, copy, batch)
     }
 }
 

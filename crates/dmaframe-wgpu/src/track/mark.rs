@@ -1,7 +1,7 @@
 //! How the end of work on a device shows, and waiting for it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::sys::{Reached, Timeline};
 /// How long one wait is, and how often wgpu is polled where it has to be.
 pub(super) const STEP: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(5);
+/// How many panics one after the other, while polling, are a device's end. One may be an application's callback's.
+const PANICS: u32 = 4;
 
 /// What polling the wgpu device found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +44,20 @@ impl Drop for OnDrop {
 }
 
 /// Submits the mark with this value: whether it did, or there was nothing to do here. An error when it never will be.
-pub(crate) type Flush = Box<dyn Fn(u64) -> Result<bool, Error> + Send + Sync>;
+pub(crate) type Flush = Box<dyn Fn(u64, &Core) -> Result<bool, Error> + Send + Sync>;
+
+/// What came of marking the end of work.
+#[derive(Debug)]
+pub(crate) enum Marked {
+    /// It is marked. The fence, if one was asked for, or why there is none.
+    Yes(Option<Result<Fence, Error>>),
+    /// It is not: wgpu alone knows when the work is done.
+    No {
+        error: Error,
+        /// wgpu still has the counter's signal, for the next submission.
+        kept: bool,
+    },
+}
 
 /// A fence that another thread gives.
 #[derive(Debug, Default)]
@@ -82,12 +97,16 @@ pub(crate) struct Core {
     /// `None` without Vulkan 1.2.
     pub(crate) timeline: Option<Timeline>,
     /// Polls the wgpu device, without blocking.
-    pub(crate) poll: Box<dyn Fn() -> Polled + Send + Sync>,
+    poll: Box<dyn Fn() -> Polled + Send + Sync>,
     /// Submits a mark that waits for a submission to carry it. Does nothing where it does not wait (any more).
     flush: Flush,
     /// The highest value whose signal has been submitted.
     marked: AtomicU64,
+    /// What is outstanding will not be seen to be done. It is over when wgpu has nothing left to do.
+    doomed: AtomicBool,
+    /// It is over.
     lost: AtomicBool,
+    panics: AtomicU32,
 }
 
 impl fmt::Debug for Core {
@@ -109,13 +128,15 @@ impl Core {
             poll,
             flush,
             marked: AtomicU64::new(0),
+            doomed: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            panics: AtomicU32::new(0),
         }
     }
 
     /// Whether work is done, or never will be.
     pub(super) fn is_over(&self, mark: &Mark) -> bool {
-        self.is_lost() || self.is_done(mark)
+        self.is_over_for_good() || self.is_done(mark)
     }
 
     pub(crate) fn is_done(&self, mark: &Mark) -> bool {
@@ -133,12 +154,23 @@ impl Core {
         self.marked.fetch_max(value, Ordering::Release);
     }
 
-    /// What is outstanding is never seen to be done.
-    pub(super) fn lose(&self) {
+    /// What is outstanding is never seen to be done. The GPU may still be doing it: waits end when it does not.
+    pub(crate) fn doom(&self) {
+        self.doomed.store(true, Ordering::Release);
+    }
+
+    /// Nothing that was submitted runs any more.
+    fn lose(&self) {
         self.lost.store(true, Ordering::Release);
     }
 
+    /// Whether nothing more is to be submitted.
     pub(crate) fn is_lost(&self) -> bool {
+        self.doomed.load(Ordering::Acquire) || self.is_over_for_good()
+    }
+
+    /// Whether nothing that was submitted runs any more, and nothing will be.
+    pub(crate) fn is_over_for_good(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }
 
@@ -152,19 +184,24 @@ impl Core {
     /// Has the work's end marked, if nothing that came after it has done so.
     fn flush(&self, mark: &Mark) {
         if let (Mark::Counter(value), false) = (mark, self.is_marked(mark)) {
-            // As polling, it may be where wgpu finds its device lost.
-            let flushed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.flush)(*value)));
-            match flushed {
-                Ok(Ok(true)) => self.marked(*value),
+            match (self.flush)(*value, self) {
+                Ok(true) => self.marked(*value),
                 // Somebody else marks it, or it goes with the next submission.
-                Ok(Ok(false)) => {}
-                Ok(Err(_)) | Err(_) => self.lose(),
+                Ok(false) => {}
+                Err(_) => self.doom(),
             }
         }
     }
 
     /// Waits a little for work to be done; finds out when it never will be.
     pub(super) fn step(&self, mark: &Mark, limit: Duration) {
+        if self.doomed.load(Ordering::Acquire) {
+            match self.polled() {
+                Some(Polled::Empty) => self.lose(),
+                _ => std::thread::sleep(limit.min(TICK)),
+            }
+            return;
+        }
         match (mark, &self.timeline) {
             (Mark::Counter(value), Some(timeline)) => {
                 self.flush(mark);
@@ -194,11 +231,21 @@ impl Core {
         }
     }
 
-    /// wgpu panics when it finds its device lost while polling.
-    fn polled(&self) -> Option<Polled> {
+    /// Polls. wgpu panics when it finds its device lost, and so may what it calls back: `None` then.
+    pub(crate) fn polled(&self) -> Option<Polled> {
         let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.poll)()));
-        if polled.is_err() {
-            self.lose();
+        match &polled {
+            Ok(_) => self.panics.store(0, Ordering::Relaxed),
+            Err(_) => {
+                let lost = self
+                    .timeline
+                    .as_ref()
+                    .is_some_and(|timeline| timeline.value() == Err(Reached::Lost));
+                let again = self.panics.fetch_add(1, Ordering::Relaxed) + 1;
+                if lost || again >= PANICS {
+                    self.lose();
+                }
+            }
         }
         polled.ok()
     }

@@ -29,6 +29,11 @@ pub(crate) fn add_wait(_queue: &Queue, _semaphore: vk::Semaphore) {}
 /// As above.
 pub(crate) fn remove_wait(_queue: &Queue, _semaphore: vk::Semaphore) {}
 
+/// Takes a signal back, if no submission has it yet. `false` where wgpu keeps it for the next submission: it does here.
+pub(crate) fn remove_signal(_queue: &Queue, _semaphore: vk::Semaphore) -> bool {
+    false
+}
+
 /// Opens a device; `more` adds to what wgpu enables.
 ///
 /// # Safety

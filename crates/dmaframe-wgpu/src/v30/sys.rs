@@ -26,9 +26,15 @@ pub(crate) fn add_wait(queue: &Queue, semaphore: vk::Semaphore) {
     queue.add_wait_semaphore(semaphore, None, vk::PipelineStageFlags::ALL_COMMANDS);
 }
 
-/// Takes the wait back, if no submission has it yet.
+/// Takes the wait back, if no submission has it yet: the caller keeps the semaphore as if one had.
 pub(crate) fn remove_wait(queue: &Queue, semaphore: vk::Semaphore) {
     let _ = queue.remove_wait_semaphore(semaphore);
+}
+
+/// Takes a signal back, if no submission has it yet. `false` where wgpu keeps it for the next submission: it never does here.
+pub(crate) fn remove_signal(queue: &Queue, semaphore: vk::Semaphore) -> bool {
+    let _ = queue.remove_signal_semaphore(semaphore);
+    true
 }
 
 /// Opens a device; `more` adds to what wgpu enables.

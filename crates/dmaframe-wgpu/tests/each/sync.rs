@@ -198,9 +198,9 @@ fn an_application_that_stops_submitting_gets_its_frames_back() {
             match way {
                 0 => drop(bench.gpu.submit(&[&imported], [commands]).unwrap()),
                 1 => {
-                    bench.gpu.acquire(&imported).unwrap();
+                    let acquired = bench.gpu.acquire(&imported).unwrap();
                     bench.gpu.queue().submit([commands]);
-                    drop(bench.gpu.track(imported.clone()).unwrap());
+                    drop(bench.gpu.track(acquired).unwrap());
                 }
                 _ => {
                     let mut encoder = bench.gpu.device().create_command_encoder(&Default::default());
@@ -264,6 +264,178 @@ fn an_encoder_that_is_never_submitted_lets_the_frame_go() {
     assert!(queue.next().is_none());
     drop(encoder);
     drop(comes_home(&queue));
+    bench.done();
+}
+
+#[test]
+fn memory_that_was_acquired_goes_back_whatever_becomes_of_it() {
+    for bench in both() {
+        let importer = Importer::new(&bench.gpu);
+        let Some((queue, frame)) = leased() else { return };
+        let imported = importer.import(&frame).unwrap();
+        let foreign = bench.gpu.level() >= Level::Release;
+        let submit = |commands: Vec<_>| bench.gpu.queue().submit(commands);
+        for way in 0..5 {
+            let acquired = bench.gpu.acquire(&imported).unwrap();
+            assert_eq!(imported.is_taken_over(), foreign);
+            let (commands, readback) = bench.copy_out(&imported);
+            let mut encoder = bench.gpu.device().create_command_encoder(&Default::default());
+            encoder.insert_debug_marker("an application's own");
+            match way {
+                0 => {
+                    submit(vec![commands]);
+                    drop(bench.gpu.track(acquired).unwrap());
+                }
+                // What iced's users do: the last frame, when the next one comes.
+                1 => {
+                    submit(vec![commands]);
+                    drop(bench.gpu.track(frame.clone()).unwrap());
+                    drop(acquired);
+                }
+                2 => {
+                    bench.gpu.track_encoder(&encoder, acquired);
+                    submit(vec![commands, encoder.finish()]);
+                }
+                // Never submitted.
+                3 => {
+                    bench.gpu.track_encoder(&encoder, acquired);
+                    drop((encoder, commands));
+                }
+                _ => drop(acquired),
+            }
+            assert!(bench.gpu.settle(SOON));
+            assert!(!imported.is_taken_over(), "by way {way}");
+            drop(readback);
+            same(&bench.read(&imported), &picture(LEN, 1), "taken over anew");
+        }
+        drop((imported, frame));
+        drop(comes_home(&queue));
+        drop(importer);
+        bench.done();
+    }
+}
+
+/// Fails when `work` gets stuck.
+fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || drop(done.send(work())));
+    let result = told.recv_timeout(limit);
+    if result.is_ok() || thread.is_finished() {
+        thread.join().expect("the work panicked");
+    }
+    result.expect("it is stuck")
+}
+
+#[test]
+fn a_callback_of_wgpu_may_submit_and_import() {
+    for export in [FenceExport::Auto, FenceExport::Inline] {
+        for bench in both() {
+            let options = GpuOptions::default().export(export);
+            let gpu = Gpu::with_options(bench.gpu.device(), bench.gpu.queue(), options);
+            let importer = Arc::new(Importer::new(&gpu));
+            let (Some((queue, frame)), Some((inner_queue, inner_frame))) = (leased(), leased()) else {
+                return;
+            };
+            let (imported, inner) = (importer.import(&frame).unwrap(), importer.import(&inner_frame).unwrap());
+            let (uploaded, _) = crate::common::memfd_frame(Fourcc::R8, SIZE, TIGHT, 3);
+            drop((frame, inner_frame));
+            let ((commands, readback), (more, more_readback)) =
+                (bench.copy_out(&imported), bench.copy_out(&inner));
+            // It is called when wgpu next looks, which is in the submission below.
+            let (tell, told) = std::sync::mpsc::channel();
+            gpu.queue().submit([]);
+            let (in_gpu, in_importer) = (gpu.clone(), Arc::clone(&importer));
+            gpu.queue().on_submitted_work_done(move || {
+                let work = in_gpu.submit(&[&inner], [more]).map(|work| (work, inner));
+                let import = in_importer.import(&uploaded).map(drop);
+                let _ = tell.send((std::thread::current().id(), work, import));
+            });
+            std::thread::sleep(Duration::from_millis(50));
+            let (gpu, work, imported, here) = within(SOON, move || {
+                let work = gpu.submit(&[&imported], [commands]).unwrap();
+                (gpu, work, imported, std::thread::current().id())
+            });
+            let (there, inner_work, import) = told.recv_timeout(SOON).unwrap();
+            assert_eq!(here, there, "wgpu called back somewhere else");
+            import.unwrap();
+            let (inner_work, inner) = inner_work.unwrap();
+            for (work, imported, readback) in
+                [(work, imported, readback), (inner_work, inner, more_readback)]
+            {
+                assert!(work.wait(SOON).unwrap().is_signaled());
+                same(&bench.tight(&imported, &readback), &picture(LEN, 1), "both were done");
+            }
+            assert!(gpu.settle(SOON));
+            drop((comes_home(&queue), comes_home(&inner_queue)));
+            drop((gpu, importer));
+            bench.done();
+        }
+    }
+}
+
+#[test]
+fn a_fence_that_the_driver_does_not_give_costs_neither_the_device_nor_the_frame() {
+    for export in [FenceExport::Inline, FenceExport::Thread] {
+        let Some(bench) = Bench::ours().filter(Bench::dmabufs) else {
+            return;
+        };
+        let mut options = GpuOptions::default().export(export);
+        options.broken_exports = true;
+        let gpu = Gpu::with_options(bench.gpu.device(), bench.gpu.queue(), options);
+        if gpu.level() < Level::Release {
+            return dmaframe_testkit::skip("the device exports no SYNC_FD");
+        }
+        let importer = Importer::new(&gpu);
+        for _ in 0..2 {
+            let Some((queue, frame)) = leased() else { return };
+            let imported = importer.import(&frame).unwrap();
+            drop(frame);
+            let (commands, readback) = bench.copy_out(&imported);
+            let work = gpu.submit(&[&imported], [commands]).unwrap();
+            assert!(matches!(work.fence(SOON), Err(Error::Frame(_))));
+            assert!(work.wait(SOON).unwrap().is_signaled());
+            same(&bench.tight(&imported, &readback), &picture(LEN, 1), "it was done");
+            drop(imported);
+            assert!(comes_home(&queue).is_done().unwrap());
+        }
+        assert!(gpu.settle(SOON));
+        drop((importer, gpu));
+        bench.done();
+    }
+}
+
+#[test]
+fn work_whose_fence_is_not_given_keeps_its_frame_until_it_is_done() {
+    let sw_sync = need!(Device::SwSync);
+    let Some(bench) = Bench::ours().filter(Bench::dmabufs) else {
+        return;
+    };
+    let mut options = GpuOptions::default().export(FenceExport::Thread);
+    options.broken_exports = true;
+    let gpu = Gpu::with_options(bench.gpu.device(), bench.gpu.queue(), options);
+    if gpu.level() < Level::Explicit {
+        return bench.done();
+    }
+    let timeline = SwSync::open(&sw_sync).unwrap();
+    let fence = SyncFile::new(timeline.fence(1).unwrap()).unwrap();
+    let Some((frame, _)) = udmabuf_frame(Fourcc::R8, SIZE, TIGHT, 1) else {
+        return;
+    };
+    let (queue, buffer) = (ReturnQueue::new(1).unwrap(), Arc::clone(frame.buffer()));
+    drop(frame);
+    let frame = queue.frame(0, &buffer, FrameMeta::default(), fence.into()).unwrap();
+    let importer = Importer::new(&gpu);
+    let imported = importer.import(&frame).unwrap();
+    let (commands, _readback) = bench.copy_out(&imported);
+    let work = gpu.submit(&[&imported], [commands]).unwrap();
+    drop((imported, frame));
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!work.is_done() && gpu.outstanding() == 1);
+    assert!(queue.next().is_none(), "the GPU waits to read it");
+    timeline.advance(1).unwrap();
+    assert!(work.wait(SOON).unwrap().is_signaled() && gpu.settle(SOON));
+    assert!(queue.next().is_some());
+    drop((importer, gpu, work));
     bench.done();
 }
 

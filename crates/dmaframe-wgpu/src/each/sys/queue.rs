@@ -42,9 +42,15 @@ pub(in super::super) fn forget_waits(queue: &wgpu::Queue, semaphores: &[WaitSema
     }
 }
 
+/// Takes back what no submission has taken. `false` where wgpu still has it, for the next submission.
+pub(in super::super) fn forget_signal(queue: &wgpu::Queue, semaphore: vk::Semaphore) -> bool {
+    // SAFETY: as in `wait_for`.
+    unsafe { queue.as_hal::<Vulkan>() }.is_none_or(|queue| version::remove_signal(&queue, semaphore))
+}
+
 /// Takes the fence out. For a semaphore whose signal has been submitted.
 pub(in super::super) fn export(semaphore: &SignalSemaphore) -> Result<Fence, dmaframe_vulkan::Error> {
-    // SAFETY: `Gpu::mark_later`, the only caller, has submitted the signal, on a device that was valid after it, and
+    // SAFETY: `Marker::mark`, the only caller, has submitted the signal, on a device that was valid after it, and
     // does this once.
     unsafe { semaphore.export() }
 }
