@@ -43,11 +43,17 @@ pub(super) fn import(gpu: &Gpu, frame: &Frame) -> Result<Tried, Error> {
     Ok(Tried::Taken(Arc::new(kept)))
 }
 
+/// Whether a texture's first use leaves its contents: wgpu has to be told in which layout it comes, and that is known only of
+/// what is taken over from the foreign family.
+fn keeps_contents(foreign: bool) -> bool {
+    version::KEEPS_CONTENTS && foreign
+}
+
 /// The planes' formats, when wgpu has them here, and pictures so large.
 fn wgpu_formats(gpu: &Gpu, frame: &Frame) -> Result<ArrayVec<wgpu::TextureFormat, 4>, Refusal> {
     let layout = frame.layout();
     let colour = layout.info().planes().len();
-    if layout.planes().len() != colour && !version::KEEPS_CONTENTS {
+    if layout.planes().len() != colour && !keeps_contents(gpu.foreign()) {
         // The transition from nowhere would reset compression metadata, and with it the picture.
         return Err(Refusal::PlaneCount {
             fourcc: layout.fourcc(),
@@ -102,4 +108,16 @@ fn texture_format(format: vk::Format) -> Option<wgpu::TextureFormat> {
         vk::Format::R16G16B16A16_SFLOAT => T::Rgba16Float,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compressed_images_are_refused_where_their_first_use_would_come_from_nowhere() {
+        // On a toolkit's device nothing is taken over, whatever the version.
+        assert!(!keeps_contents(false));
+        assert_eq!(keeps_contents(true), version::KEEPS_CONTENTS);
+    }
 }
