@@ -45,7 +45,7 @@ impl Reading {
             return Ok(Self {
                 color,
                 assumed: false,
-                rows: rgb_rows(color.range),
+                rows: rgb_rows(color.range, kind.bits()),
             });
         }
         let model = fourcc.info().map_or(Model::Yuv, |info| info.model);
@@ -111,9 +111,13 @@ fn gray_rows(range: Range, bits: u32) -> [[f32; 4]; 3] {
     [[1.0 / luma, 0.0, 0.0, -black / luma].map(|x| x as f32); 3]
 }
 
-fn rgb_rows(range: Range) -> [[f32; 4]; 3] {
+/// For samples from 0 to 1, made of code values of `bits`. What is shallower than 8 bits is read as its 8-bit expansion.
+fn rgb_rows(range: Range, bits: u32) -> [[f32; 4]; 3] {
+    let bits = bits.clamp(8, 16);
+    let max = f64::from((1u32 << bits) - 1);
     let (scale, offset) = if range == Range::Limited {
-        (255.0 / 219.0, -16.0 / 219.0)
+        let luma = f64::from(219u32 << (bits - 8));
+        ((max / luma) as f32, (-16.0 / 219.0) as f32)
     } else {
         (1.0, 0.0)
     };
@@ -133,6 +137,27 @@ fn fill(field: &mut u8, custom: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limited_rgb_has_its_black_and_white_at_every_depth() {
+        for fourcc in [Fourcc::XRGB8888, Fourcc::XRGB2101010, Fourcc::XBGR16161616] {
+            let kind = Kind::of(fourcc).unwrap();
+            let limited = ColorInfo {
+                range: Range::Limited,
+                ..ColorInfo::SRGB
+            };
+            let reading = Reading::of(fourcc, kind, Size::new(8, 8), limited, Assume::Refuse).unwrap();
+            let (bits, max) = (kind.bits(), f64::from((1u32 << kind.bits()) - 1));
+            let row = reading.rows[0].map(f64::from);
+            for (level, wanted) in [(16u32, 0.0), (235, 1.0)] {
+                let sample = f64::from(level << (bits - 8)) / max;
+                let got = row[0] * sample + row[3];
+                assert!((got - wanted).abs() < 1e-6, "{fourcc} at {level}: {got}");
+            }
+        }
+        // Half floats have no code values of their own.
+        assert_eq!(rgb_rows(Range::Limited, 8), rgb_rows(Range::Limited, 5));
+    }
 
     #[test]
     fn black_white_and_primaries_come_out_at_every_depth() {

@@ -52,6 +52,22 @@ impl Area {
         }
     }
 
+    /// The part that lies in the largest target there can be, `limit` columns and rows: GPUs take no larger viewports. `None`
+    /// where there is no such part, and nothing to draw.
+    pub(crate) fn within(&self, limit: u32) -> Option<Self> {
+        let limit = limit as f32;
+        let (left, top) = (self.x.clamp(0.0, limit), self.y.clamp(0.0, limit));
+        let right = (self.x + self.width).clamp(0.0, limit);
+        let bottom = (self.y + self.height).clamp(0.0, limit);
+        let part = Self {
+            x: left,
+            y: top,
+            width: right - left,
+            height: bottom - top,
+        };
+        (part.width > 0.0 && part.height > 0.0).then_some(part)
+    }
+
     pub(crate) fn is_sane(&self) -> bool {
         let all = [self.x, self.y, self.width, self.height];
         all.iter().all(|v| v.is_finite() && v.abs() <= 65536.0) && self.width > 0.0 && self.height > 0.0
@@ -162,6 +178,20 @@ pub(crate) fn pair_rows(params: &mut Params, kind: Kind, sampling: Sampling, chr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_area_beyond_the_largest_target_is_drawn_as_far_as_it_lies_in_it() {
+        let area = |x, y, width, height| Area { x, y, width, height };
+        let inside = area(3.5, 0.0, 100.25, 2048.0);
+        assert_eq!(inside.within(2048), Some(inside));
+        assert_eq!(
+            area(-1000.0, 48.0, 5000.0, 4000.0).within(2048),
+            Some(area(0.0, 48.0, 2048.0, 2000.0))
+        );
+        for gone in [area(-50.0, 0.0, 50.0, 10.0), area(0.0, 2048.0, 10.0, 10.0)] {
+            assert_eq!(gone.within(2048), None);
+        }
+    }
 
     #[test]
     fn one_to_one_is_direct_and_anything_else_filtered() {

@@ -115,11 +115,14 @@ impl Kind {
         )
     }
 
-    /// Bits of a sample, for what is read through a matrix.
+    /// Bits of a sample: of the deepest one, where red, green and blue have their own.
     pub(crate) fn bits(self) -> u32 {
         match self {
             Self::Nv { bits, .. } | Self::Gray { bits, .. } | Self::Bayer { bits, .. } => bits,
             Self::Packed422 { wide: true, .. } => 10,
+            Self::Rgb {
+                fields: [r, g, b, _], ..
+            } => r.1.max(g.1).max(b.1),
             _ => 8,
         }
     }

@@ -133,15 +133,12 @@ impl Converter {
             occlusion_query_set: None,
             multiview_mask: None,
         });
-        pass.set_viewport(area.x, area.y, area.width, area.height, 0.0, 1.0);
-        pass.set_pipeline(&pipeline);
-        pass.set_bind_group(0, &group, &[]);
-        pass.draw(0..3, 0..1);
+        self.draw(&mut pass, area, (&pipeline, &group));
         Ok(plan.done)
     }
 
-    /// Records the conversion of `picture` into a render pass of the caller's, as one draw call over `target`'s area.
-    /// Sets the pass's viewport, pipeline and bind group 0, and leaves its scissor as it is.
+    /// Records the conversion of `picture` into a render pass of the caller's, as one draw call over `target`'s area, as far
+    /// as that lies in a target. Sets the pass's viewport, pipeline and bind group 0, and leaves its scissor as it is.
     ///
     /// # Errors
     /// [`ConvertError`]; nothing has been recorded then.
@@ -156,10 +153,7 @@ impl Converter {
         let area = target.area;
         let plan = self.plan(&picture.into(), area, conversion, Stage::Render, key.format)?;
         let (pipeline, group) = self.state().render(self, &plan, key)?;
-        pass.set_viewport(area.x, area.y, area.width, area.height, 0.0, 1.0);
-        pass.set_pipeline(&pipeline);
-        pass.set_bind_group(0, &group, &[]);
-        pass.draw(0..3, 0..1);
+        self.draw(pass, area, (&pipeline, &group));
         Ok(plan.done)
     }
 
@@ -185,6 +179,22 @@ impl Converter {
     /// Lets go of every buffer and texture that was bound, and keeps the pipelines.
     pub fn trim(&self) {
         self.state().groups = Groups::default();
+    }
+
+    /// Pixels know where they are in the area, whatever of it the viewport shows.
+    fn draw(
+        &self,
+        pass: &mut wgpu::RenderPass<'_>,
+        area: Area,
+        (pipeline, group): (&wgpu::RenderPipeline, &wgpu::BindGroup),
+    ) {
+        let Some(shown) = area.within(self.limits.max_texture_dimension_2d) else {
+            return;
+        };
+        pass.set_viewport(shown.x, shown.y, shown.width, shown.height, 0.0, 1.0);
+        pass.set_pipeline(pipeline);
+        pass.set_bind_group(0, group, &[]);
+        pass.draw(0..3, 0..1);
     }
 
     fn compute(

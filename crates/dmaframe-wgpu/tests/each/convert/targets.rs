@@ -135,6 +135,48 @@ fn a_part_of_a_target_is_filled_and_the_rest_stays_or_is_cleared() {
 }
 
 #[test]
+fn an_area_larger_than_any_target_shows_its_part_of_the_picture() {
+    let Some(rig) = rig() else { return };
+    let limit = rig.device.limits().max_texture_dimension_2d as f32;
+    let size = Size::new(64, 64);
+    let (source, pixels) = painted(&rig, size, |x, y| [4 * x as u8, 4 * y as u8, 5, 255]);
+    let area = Area {
+        x: -1000.25,
+        y: -3.0 * limit,
+        width: 2.0 * limit + 1000.0,
+        height: 7.0 * limit,
+    };
+    let mut conversion = Conversion::default();
+    conversion.filter = Filter::Nearest;
+    let shown = Size::new(20, 12);
+    let shots: Vec<_> = [Path::Fragment, Path::Auto]
+        .into_iter()
+        .map(|path| {
+            let view = rig.target(shown);
+            rig.record(|encoder| {
+                let target = Target::new(&view).through(path).with_area(area);
+                rig.converter.encode(encoder, srgb(&source, size), &target, &conversion).unwrap();
+                // All of it beyond the target.
+                let beside = Area { x: -area.width - 1.0, ..area };
+                let target = Target::new(&view).through(path).with_area(beside);
+                rig.converter.encode(encoder, srgb(&source, size), &target, &conversion).unwrap();
+            });
+            rig.read(view.texture())
+        })
+        .collect();
+    for shot in shots {
+        let got = rig.pixels(&shot);
+        for (i, pixel) in got.chunks(4).enumerate() {
+            let at = ((i % 20) as f32 + 0.5, (i / 20) as f32 + 0.5);
+            let x = ((at.0 - area.x) * 64.0 / area.width) as usize;
+            let y = ((at.1 - area.y) * 64.0 / area.height) as usize;
+            assert_eq!(pixel, pixels[y * 64 + x], "at {at:?}");
+        }
+    }
+    silent();
+}
+
+#[test]
 fn many_conversions_in_one_submission_do_not_disturb_each_other() {
     let Some(rig) = rig() else { return };
     let size = Size::new(10, 10);
