@@ -31,9 +31,9 @@ fn has(flag: u32) -> bool {
     return (params.flags & flag) != 0u;
 }
 
-// The pixel, or the nearest one there is.
+// The pixel, or the nearest one there is: of the picture, and of a texture that is smaller.
 fn pixel(x: i32, y: i32) -> vec4<f32> {
-    let last = vec2<i32>(params.size) - 1;
+    let last = vec2<i32>(min(params.size, textureDimensions(picture))) - 1;
     return textureLoad(picture, clamp(vec2<i32>(x, y), vec2<i32>(0), last), 0);
 }
 

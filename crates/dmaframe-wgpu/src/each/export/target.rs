@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use dmaframe_core::{Access, Deadline, Delivery, DeviceClaim, Frame, FrameMeta, Orientation, Rejected, Size};
 
+use super::super::scope::scoped;
 use super::super::wgpu;
 use super::{ExportPool, Work};
 use crate::{Error, ExportMemory};
@@ -77,20 +78,23 @@ impl ExportTarget {
         let (device, slot) = (inner.gpu.device(), &inner.slots[self.slot]);
         let source = match self.source.take() {
             Some(source) => source,
-            None => self.view(),
+            None => scoped(device, "Texture::create_view", || self.view())?,
         };
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
-            label: Some("dmaframe export"),
-        });
-        slot.record(device, &inner.writer, &mut encoder, &source);
         let mut list: Vec<_> = commands.into_iter().collect();
-        list.push(encoder.finish());
+        list.push(scoped(device, "ExportTarget::submit", || {
+            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
+                label: Some("dmaframe export"),
+            });
+            slot.record(device, &inner.writer, &mut encoder, &source);
+            encoder.finish()
+        })?);
         list.extend(slot.release(&inner.gpu)?);
         let claim = self.claim.take();
         let work = match inner.submit(list, slot) {
             Ok(work) => work,
             Err(error) => {
-                inner.state().forsake(self.slot, inner.end_of_all(), claim);
+                let end = inner.end_of_all();
+                inner.state().forsake(self.slot, end, claim);
                 return Err(error);
             }
         };

@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 use dmaframe_core::{Access, Deadline, Delivery, DeviceClaim, Fence, Returned, SyncFile};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::super::submission::gone;
 use super::target::Progress;
 use super::{Inner, Work};
 use crate::Error;
@@ -99,6 +100,9 @@ impl Inner {
         if !self.state().busy.is_empty() {
             self.tick();
         }
+        if self.gpu.tracker().core().is_lost() {
+            return Err(gone("no picture is rendered any more"));
+        }
         let mut state = self.state();
         self.collect(&mut state);
         let held = self.queue.outstanding();
@@ -160,7 +164,7 @@ impl Inner {
         busy.retain(|Written { slot, by, .. }| {
             let ended = match by {
                 Busy::Work(work) => self.is_over(work),
-                Busy::Unknown(end) => end.ended().is_some(),
+                Busy::Unknown(end) => end.ended().is_some() || self.is_over_for_good(),
             };
             if ended {
                 if let (Busy::Work(work), Some(staging)) = (by, self.slots[*slot].staging())
@@ -178,7 +182,7 @@ impl Inner {
     /// Whether the GPU is done with a slot. Work of a lost device is.
     fn is_over(&self, work: &Work) -> bool {
         match &work.mapping {
-            Some(mapping) => mapping.ended().is_some(),
+            Some(mapping) => mapping.ended().is_some() || self.is_over_for_good(),
             None => !matches!(
                 work.submission.wait(Deadline::now()),
                 Ok(dmaframe_core::Waited::TimedOut)

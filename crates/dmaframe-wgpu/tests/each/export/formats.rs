@@ -124,3 +124,37 @@ fn the_frame_says_what_the_pool_knows_and_what_it_was_told() {
     drop((frame, pool));
     bench.done();
 }
+
+#[test]
+fn a_source_smaller_than_the_picture_has_its_last_column_and_row_repeated() {
+    let Some(bench) = Bench::plain() else { return };
+    let (small, size) = (Size::new(13, 5), Size::new(32, 18));
+    let pixel = |x: u32, y: u32| [(17 * x) as u8, (40 * y) as u8, 90, 255];
+    let rows = |size: Size, pixel: &dyn Fn(u32, u32) -> [u8; 4]| -> Vec<u8> {
+        let places = (0..size.height).flat_map(|y| (0..size.width).map(move |x| (x, y)));
+        places.flat_map(|(x, y)| pixel(x, y)).collect()
+    };
+    let source = texture(&bench.gpu, small, &rows(small, &pixel));
+    let wanted = rows(size, &|x, y| pixel(x.min(small.width - 1), y.min(small.height - 1)));
+    for (fourcc, color, by) in [
+        (Fourcc::ABGR8888, ColorInfo::SRGB, 0),
+        (
+            Fourcc::NV12,
+            ColorInfo {
+                siting: ChromaSiting::Center,
+                ..ColorInfo::BT709
+            },
+            1,
+        ),
+    ] {
+        let pool = ExportPool::builder(&bench.gpu, fourcc, size).color(color).build().unwrap();
+        let frame = export(&pool, &source);
+        let wanted = match fourcc {
+            Fourcc::ABGR8888 => wanted.clone(),
+            _ => reference(size, &wanted, fourcc, pool.color()),
+        };
+        near(&tight(&frame), &wanted, by, &fourcc.to_string());
+    }
+    drop(source);
+    bench.done();
+}

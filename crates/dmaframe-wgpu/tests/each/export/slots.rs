@@ -217,3 +217,43 @@ fn a_picture_that_is_not_finished_is_no_frame_yet() {
         bench.done();
     }
 }
+
+#[test]
+fn a_pool_of_a_device_that_is_gone_says_so() {
+    let Some(bench) = Bench::ours() else { return };
+    let builder = || ExportPool::builder(&bench.gpu, Fourcc::ABGR8888, Size::new(32, 16));
+    let pools = [
+        builder().build().unwrap(),
+        builder()
+            .without(ExportMemory::Exported)
+            .without(ExportMemory::HostPointer)
+            .build()
+            .unwrap(),
+    ];
+    let targets: Vec<_> = pools.iter().map(|pool| pool.try_acquire().unwrap()).collect();
+    bench.gpu.device().destroy();
+    for (target, pool) in targets.into_iter().zip(&pools) {
+        // Work that wgpu takes and never does is an error when it is waited for.
+        if let Ok(exporting) = target.submit([], &FrameMeta::default()) {
+            assert!(exporting.frame(SOON).is_err());
+        }
+        let work = bench.gpu.submit(&[], []);
+        assert!(work.and_then(|work| work.wait(SOON)).is_err());
+        for _ in 0..5 {
+            let lost = pool.try_acquire();
+            assert!(matches!(lost, Err(Error::DeviceLost { .. })), "{lost:?}");
+        }
+        let late = pool.acquire(Duration::from_millis(10));
+        assert!(matches!(late, Err(Error::DeviceLost { .. })), "{late:?}");
+    }
+    drop(pools);
+    assert!(bench.gpu.settle(SOON));
+    let Bench {
+        gpu,
+        adapter,
+        instance,
+    } = bench;
+    drop((gpu, adapter, instance));
+    let errors: Vec<_> = crate::common::said(&[]).into_iter().filter(|text| text.contains("VUID")).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+}
