@@ -33,6 +33,16 @@ enum Known {
     Once,
 }
 
+impl Known {
+    /// How many handles to its buffer this is.
+    fn buffer_handles(&self) -> usize {
+        match self {
+            Self::Pages(pages) => pages.buffer_handles(),
+            Self::Import(_) | Self::Upload | Self::Once => 0,
+        }
+    }
+}
+
 /// Imports frames on one device, by the best route that takes each, and keeps the imports.
 ///
 /// Any number of threads may use it, and any number of importers one device. Imports and submitted work do not need it:
@@ -59,7 +69,7 @@ impl Importer {
     pub fn with_options(gpu: &Gpu, options: ImportOptions) -> Self {
         Self {
             gpu: gpu.clone(),
-            cache: Mutex::new(ImportCache::new(options.capacity)),
+            cache: Mutex::new(ImportCache::counting(options.capacity, Known::buffer_handles)),
             verdicts: Verdicts::default(),
             copies: Copies::new(options.slots),
             uploads: Uploads::new(options.slots),
@@ -227,7 +237,7 @@ impl Importer {
     fn keep(&self, frame: &Frame, known: Known) {
         let mut cache = self.cache();
         // Pinned bytes keep their buffer alive themselves; when nobody else has it, it will not come again.
-        cache.retain(|known, buffer| !matches!(known, Known::Pages(_)) || buffer != Some(1));
+        cache.retain(|known, others| known.buffer_handles() == 0 || others != 0);
         cache.insert(frame.buffer(), CACHED, known);
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, Size};
+use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Modifier, Size};
 use dmaframe_testkit::allocated_by;
-use dmaframe_wgpu::ImportOptions;
+use dmaframe_wgpu::vulkan::ash::ext;
+use dmaframe_wgpu::{ImportOptions, Route};
 
 use crate::common::{SOON, Shape, TIGHT, same, udmabuf_frame};
 
@@ -72,6 +73,55 @@ fn a_hit_costs_nothing_and_a_stale_entry_is_never_hit() {
     assert_eq!(importer.kept(), 0, "buffers that are gone are let go of");
     drop(importer);
     bench.done();
+}
+
+/// Bytes of whole pages, for a device that pins them, or of anything else.
+fn pooled(whole: bool) -> Option<Arc<Buffer>> {
+    let layout = Layout::tight(Fourcc::R8, SIZE).unwrap();
+    // One allocation after the other begins 16 bytes further into its page.
+    let mut others = Vec::new();
+    for _ in 0..4096 {
+        let bytes = vec![7; 4096].into_boxed_slice();
+        if (bytes.as_ptr() as usize).is_multiple_of(4096) == whole {
+            return Some(Arc::new(Buffer::from_bytes(bytes, &layout).unwrap()));
+        }
+        others.push(bytes);
+    }
+    dmaframe_testkit::skip("no bytes of whole pages");
+    None
+}
+
+#[test]
+fn bytes_of_a_pool_are_known_when_they_come_again() {
+    let (Some(plain), Some(ours)) = (Bench::plain(), Bench::ours()) else {
+        return;
+    };
+    let pins = ours.gpu.vulkan().is_some_and(|gpu| gpu.extensions().has(ext::external_memory_host::NAME));
+    for (bench, whole) in [(plain, false), (ours, pins)] {
+        let Some(buffer) = pooled(whole) else { return };
+        let importer = Importer::new(&bench.gpu);
+        let picture = || {
+            let meta = FrameMeta::default();
+            Frame::new(Arc::clone(&buffer), meta, Fence::Signaled, Lease::none()).unwrap()
+        };
+        for time in 0..4 {
+            let imported = importer.import(&picture()).unwrap();
+            let wanted = match whole && time > 0 {
+                true => Route::HostPointer,
+                false => Route::Upload,
+            };
+            assert_eq!(imported.route(), wanted, "the {time}. time");
+            same(&bench.read(&imported), &[7; 4096], "bytes");
+            assert_eq!(importer.kept(), 1, "the {time}. time");
+        }
+        assert_eq!((importer.stats().misses, importer.stats().hits), (1, 3));
+        assert!(importer.gpu().settle(SOON));
+        assert_eq!(importer.trim(), 0, "the pool has them");
+        drop(buffer);
+        assert_eq!(importer.trim(), 1, "nobody has them but the import");
+        drop(importer);
+        bench.done();
+    }
 }
 
 /// In seccomp's strict mode the kernel kills a thread at its first system call but `read`, `write` and `exit`.
