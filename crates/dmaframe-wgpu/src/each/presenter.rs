@@ -136,6 +136,11 @@ impl Presenter {
         &mut self.viewer
     }
 
+    /// Lets go of imports whose buffers nobody else has any more ([`Viewer::trim`]): when a camera is gone.
+    pub fn trim(&self) -> usize {
+        self.viewer.trim()
+    }
+
     /// How regular it went.
     #[must_use]
     pub fn timing(&self) -> Timing {

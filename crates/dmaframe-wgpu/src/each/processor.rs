@@ -18,7 +18,8 @@ const TIDY: u64 = 64;
 /// [`Effect`], and export into memory that encoders, displays and other processes take. The CPU touches no pixel where
 /// the device imports and exports dma-bufs; where it does not, the hops and [`Processor::reasons`] say so.
 ///
-/// Textures and the [`ExportPool`] are made for the first frame, and anew when frames change their size.
+/// Textures and the [`ExportPool`] are made for the first frame, and anew when frames change their size or their colour: what
+/// comes out says what it is.
 ///
 #[cfg_attr(feature = "wgpu-30", doc = "```no_run")]
 #[cfg_attr(not(feature = "wgpu-30"), doc = "```ignore")]
@@ -45,6 +46,8 @@ pub struct Processor {
     effect: Option<Effect>,
     hops: Vec<(Route, Arc<Hop>)>,
     drawn: Option<Arc<Hop>>,
+    /// Of every pool in such memory, one after the other.
+    exported: Vec<(ExportMemory, Arc<Hop>)>,
     stage: Option<Stage>,
     start: Instant,
     frames: u64,
@@ -65,9 +68,11 @@ struct Options {
     path: PathReport,
 }
 
-/// What belongs to one size of pictures.
+/// What belongs to one size and colour of pictures.
 struct Stage {
     size: Size,
+    /// What the pool was asked to say of its pictures.
+    color: ColorInfo,
     /// What the effect reads; without an effect the converter writes into the pool's own texture.
     picture: Option<wgpu::TextureView>,
     pool: ExportPool,
@@ -170,6 +175,7 @@ impl ProcessorBuilder {
             effect: self.effect,
             hops: Vec::new(),
             drawn: None,
+            exported: Vec::new(),
             stage: None,
             start: Instant::now(),
             frames: 0,
@@ -272,7 +278,7 @@ impl Processor {
         self.effect.as_mut()
     }
 
-    /// Where pictures go; `None` before the first frame. A new one when the size changes.
+    /// Where pictures go; `None` before the first frame. A new one when the size or the colour changes.
     #[must_use]
     pub fn pool(&self) -> Option<&ExportPool> {
         self.stage.as_ref().map(|stage| &stage.pool)
@@ -312,16 +318,17 @@ impl Processor {
             let crop = conversion.crop.unwrap_or_else(|| frame.visible());
             upright(crop, conversion.orientation.unwrap_or(meta.orientation))
         });
+        let color = self.options.color.unwrap_or(meta.color);
         match self.stage.take() {
-            Some(stage) if stage.size == size => Ok(stage),
-            _ => self.new_stage(size, meta.color),
+            Some(stage) if (stage.size, stage.color) == (size, color) => Ok(stage),
+            _ => self.new_stage(size, color),
         }
     }
 
     fn new_stage(&mut self, size: Size, color: ColorInfo) -> Result<Stage, Error> {
         let options = &self.options;
         let mut builder = ExportPool::builder(&self.gpu, options.fourcc, size)
-            .color(options.color.unwrap_or(color))
+            .color(color)
             .slots(options.slots)
             .budget(options.budget.unwrap_or(Budget {
                 min_free: 0,
@@ -330,17 +337,29 @@ impl Processor {
         if options.env {
             builder = builder.env()?;
         }
-        let pool = builder.build()?;
+        let mut pool = builder.build()?;
         if let (Some(effect), None) = (&self.effect, &self.drawn) {
             self.drawn = Some(options.path.hop(format!("effect({})", effect.name())));
         }
-        options.path.add(pool.hop());
+        let memory = pool.memory();
+        match self.exported.iter().find(|(known, _)| *known == memory) {
+            Some((_, hop)) => pool.count_in(Arc::clone(hop)),
+            None => {
+                options.path.add(pool.hop());
+                self.exported.push((memory, pool.hop()));
+            }
+        }
         let picture = self.effect.is_some().then(|| {
             let more = wgpu::TextureUsages::empty();
             let texture = texture::rgba(self.gpu.device(), "dmaframe picture", size, more);
             texture.create_view(&wgpu::TextureViewDescriptor::default())
         });
-        Ok(Stage { size, picture, pool })
+        Ok(Stage {
+            size,
+            color,
+            picture,
+            pool,
+        })
     }
 
     /// What the import cost.

@@ -57,9 +57,14 @@ pub struct Viewer {
     path: PathReport,
     hops: Vec<(Route, Arc<Hop>)>,
     start: Instant,
+    updates: u64,
 }
 
+/// How many updates go by before imports are looked through for those whose buffers are gone: cameras come and go.
+const TIDY: u64 = 64;
+
 /// A texture of ours.
+#[derive(Clone)]
 struct Kept {
     size: Size,
     view: wgpu::TextureView,
@@ -81,6 +86,7 @@ impl Viewer {
             path: path.clone(),
             hops: Vec::new(),
             start: Instant::now(),
+            updates: 0,
         }
     }
 
@@ -103,14 +109,18 @@ impl Viewer {
     /// # Errors
     /// Those of [`Importer::import`] and [`Converter::encode`]; the picture stays as it was.
     pub fn update(&mut self, encoder: &mut wgpu::CommandEncoder, frame: Option<&Frame>) -> Result<(), Error> {
+        self.updates += 1;
+        if self.updates.is_multiple_of(TIDY) {
+            self.trim();
+        }
         if let Some(frame) = frame {
             let imported = self.importer.import(frame)?;
             let size = upright(frame.visible(), frame.meta().orientation);
-            let picture = Kept::of(self.gpu.device(), self.picture.take(), size);
+            // What is there stays until the next is recorded.
+            let picture = Kept::of(self.gpu.device(), self.picture.clone(), size);
             let (target, conversion) = (Target::new(&picture.view), Conversion::assuming(Assume::Auto));
-            let made = self.converter.encode(encoder, &imported, &target, &conversion);
+            self.converter.encode(encoder, &imported, &target, &conversion)?;
             self.picture = Some(picture);
-            made?;
             self.count(frame, imported.route());
             self.imported = Some(imported);
         }
@@ -180,6 +190,17 @@ impl Viewer {
         let imported = self.imported.take();
         let imports: Vec<_> = imported.iter().collect();
         self.gpu.submit(&imports, commands)
+    }
+
+    /// Lets go of imports whose buffers nobody else has any more, and says how many. [`Viewer::update`] does so now and then,
+    /// with a frame or without; this is for a camera that is gone, whose memory is not to wait for that.
+    pub fn trim(&self) -> usize {
+        let gone = self.importer.trim();
+        if gone != 0 {
+            // What is bound keeps them too.
+            self.converter.trim();
+        }
+        gone
     }
 
     /// Why the frames' way is not better than it is.

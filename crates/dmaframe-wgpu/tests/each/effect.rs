@@ -1,9 +1,9 @@
 // Included once for each version of wgpu; `dw` is this crate's module for it.
 
 use dmaframe_core::report::PathReport;
-use dmaframe_core::{Clock, Fourcc, FrameMeta, Orientation, Rotation, Size, Timestamp};
-use dmaframe_wgpu::Error;
-use dw::{Effect, Processor};
+use dmaframe_core::{Clock, ColorInfo, Fourcc, Frame, FrameMeta, Orientation, Rotation, Size, Timestamp};
+use dmaframe_wgpu::{Error, ImportOptions};
+use dw::{Effect, Processor, Viewer};
 
 use crate::common::{SOON, TIGHT, memfd_frame, udmabuf_frame};
 
@@ -43,7 +43,7 @@ fn a_processors_frames_are_what_the_effect_says_at_every_size_without_the_cpu() 
         crate::common::same(&seen, &swapped(&bytes), "swapped");
     }
     let text = path.to_string();
-    let hops = "wgpu:buffer -> effect(swap) -> export AB24 (exported dma-buf) -> export AB24 (exported dma-buf)";
+    let hops = "wgpu:buffer -> effect(swap) -> export AB24 (exported dma-buf)";
     assert_eq!(text, format!("{hops}   CPU bytes/frame: 0"));
     assert_eq!(processor.reasons(), Vec::<String>::new());
 
@@ -61,6 +61,88 @@ fn a_processors_frames_are_what_the_effect_says_at_every_size_without_the_cpu() 
     assert_eq!(fixed.run(&frame).unwrap().layout().size(), Size::new(32, 32));
     assert!(!fixed.reasons().is_empty());
     drop((processor, turned, fixed));
+    bench.done();
+}
+
+#[test]
+fn a_processors_frames_say_the_colour_of_what_came_in_and_its_path_does_not_grow() {
+    let Some(bench) = Bench::ours() else { return };
+    let path = PathReport::new();
+    let builder = Processor::builder(&bench.gpu).fourcc(Fourcc::ABGR8888).report(&path);
+    let mut processor = builder.build();
+    let mut hops = 0;
+    for (round, transfer) in [1, 16, 16, 18, 1, 13].into_iter().enumerate() {
+        let (frame, bytes) = memfd_frame(Fourcc::ABGR8888, Size::new(32, 8), TIGHT, 1);
+        let mut meta = FrameMeta::default();
+        meta.color = ColorInfo {
+            transfer,
+            primaries: if transfer == 1 { 1 } else { 9 },
+            ..ColorInfo::SRGB
+        };
+        let frame = frame.with_meta(meta.clone()).unwrap();
+        let out = processor.run(&frame).unwrap();
+        let said = out.meta().color;
+        assert_eq!(
+            (said.transfer, said.primaries),
+            (meta.color.transfer, meta.color.primaries)
+        );
+        let seen = out.map_read(SOON).unwrap().to_tight().unwrap();
+        crate::common::same(&seen, &bytes, "the picture");
+        let counts = path.counts();
+        if round == 0 {
+            hops = counts.len();
+        }
+        assert_eq!(counts.len(), hops, "{path}");
+        assert_eq!(counts.last().unwrap().frames, round as u64 + 1, "one hop for all pools");
+    }
+    drop(processor);
+    bench.done();
+}
+
+#[test]
+fn a_viewer_shows_the_last_picture_until_the_next_is_there_and_lets_go_of_a_camera_that_is_gone() {
+    let Some(bench) = Bench::ours().filter(Bench::dmabufs) else { return };
+    let mut viewer = Viewer::new(&bench.gpu, ImportOptions::default(), &PathReport::new());
+    let Some((frame, _)) = udmabuf_frame(Fourcc::NV12, Size::new(64, 36), TIGHT, 1) else {
+        return;
+    };
+    let update = |frame: Option<&Frame>, viewer: &mut Viewer| {
+        let mut encoder = bench.gpu.device().create_command_encoder(&Default::default());
+        let made = viewer.update(&mut encoder, frame);
+        viewer.submit([encoder.finish()]).unwrap();
+        made
+    };
+    update(Some(&frame), &mut viewer).unwrap();
+    assert_eq!(viewer.size(Orientation::IDENTITY), Some(Size::new(64, 36)));
+    // Of another size, with a matrix that nobody converts.
+    let Some((wrong, _)) = udmabuf_frame(Fourcc::NV12, Size::new(32, 32), TIGHT, 2) else {
+        return;
+    };
+    let mut meta = FrameMeta::default();
+    meta.color = ColorInfo {
+        matrix: 14,
+        ..ColorInfo::BT709
+    };
+    let wrong = wrong.with_meta(meta).unwrap();
+    let refused = update(Some(&wrong), &mut viewer);
+    assert!(matches!(refused, Err(Error::Convert(_))), "{refused:?}");
+    assert_eq!(viewer.size(Orientation::IDENTITY), Some(Size::new(64, 36)));
+    assert!(bench.gpu.settle(SOON));
+    assert_eq!(viewer.trim(), 0, "both cameras are there");
+    drop((frame, wrong));
+    assert_eq!(viewer.trim(), 2);
+    // By itself too, while nothing comes.
+    let Some((frame, _)) = udmabuf_frame(Fourcc::NV12, Size::new(64, 36), TIGHT, 3) else {
+        return;
+    };
+    update(Some(&frame), &mut viewer).unwrap();
+    drop(frame);
+    assert!(bench.gpu.settle(SOON));
+    for _ in 0..64 {
+        update(None, &mut viewer).unwrap();
+    }
+    assert_eq!(viewer.trim(), 0, "it is gone already");
+    drop(viewer);
     bench.done();
 }
 
