@@ -96,6 +96,17 @@ pub enum Error {
         /// What the driver has instead.
         offered: PixelFormat,
     },
+    /// The device delivers something else than what the buffers are for: its input changed, or another program set it.
+    /// [`Capture::reconfigure`](crate::Capture::reconfigure) makes other buffers; imported ones have to be made anew.
+    #[error("{} delivers {found} by now, but the buffers are for {expected}: reconfigure the capture", device.display())]
+    FormatChanged {
+        /// The device node.
+        device: PathBuf,
+        /// What the buffers are for.
+        expected: String,
+        /// What the device says.
+        found: String,
+    },
     /// A pixel format that has no DRM code and is not an encoded one: its bytes cannot be described by a frame.
     #[error("{}: pixel format {format} has no DRM code and no known codec, so neither frame nor bitstream describes it", device.display())]
     UnmappedFormat {
@@ -369,6 +380,7 @@ impl Error {
             | Self::Unplugged { device, .. }
             | Self::Request { device, .. }
             | Self::FormatRefused { device, .. }
+            | Self::FormatChanged { device, .. }
             | Self::UnmappedFormat { device, .. }
             | Self::Interlaced { device, .. }
             | Self::Layout { device, .. }

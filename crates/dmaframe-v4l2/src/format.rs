@@ -141,6 +141,19 @@ impl Format {
         &self.planes
     }
 
+    /// Whether buffers for `other` hold its pictures too: all but the colour is the same.
+    pub(crate) fn has_memory_of(&self, other: &Self) -> bool {
+        let memory = |format: &Self| {
+            (
+                format.pixel_format,
+                format.size,
+                format.field,
+                format.planes.clone(),
+            )
+        };
+        memory(self) == memory(other)
+    }
+
     pub(crate) fn from_sys(format: &AnyFormat) -> Self {
         let (pixel_format, size, field, raw_color, planes) = match format {
             AnyFormat::Single(pix) => (
@@ -188,6 +201,19 @@ impl Format {
             color,
             raw_color,
             planes,
+        }
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.pixel_format, self.size)?;
+        for plane in &self.planes {
+            write!(f, ", {} bytes in rows of {}", plane.size, plane.stride)?;
+        }
+        match self.field {
+            Field::Progressive => Ok(()),
+            Field::Interlaced(order) => write!(f, ", interlaced ({order})"),
         }
     }
 }
@@ -316,5 +342,49 @@ impl Device {
             });
         }
         Ok(format)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(stride: u32, colorspace: u32) -> Format {
+        let raw_color = RawColor {
+            colorspace,
+            ..RawColor::default()
+        };
+        let pixel_format = PixelFormat::NV12;
+        Format {
+            pixel_format,
+            size: Size::new(64, 48),
+            field: Field::Progressive,
+            color: raw_color.resolve(pixel_format),
+            raw_color,
+            planes: std::iter::once(MemoryPlane {
+                size: stride * 72,
+                stride,
+            })
+            .collect(),
+        }
+    }
+
+    #[test]
+    fn buffers_outlast_a_change_of_colour_and_of_nothing_else() {
+        let srgb = format(64, 8);
+        assert!(format(64, 10).has_memory_of(&srgb));
+        assert!(!format(128, 8).has_memory_of(&srgb));
+        let other = |change: fn(&mut Format)| {
+            let mut other = srgb.clone();
+            change(&mut other);
+            other
+        };
+        assert!(!other(|format| format.pixel_format = PixelFormat::YUYV).has_memory_of(&srgb));
+        assert!(!other(|format| format.size.height = 46).has_memory_of(&srgb));
+        assert!(!other(|format| format.field = Field::Interlaced(4)).has_memory_of(&srgb));
+        assert_eq!(
+            srgb.to_string(),
+            format!("{} 64x48, 4608 bytes in rows of 64", PixelFormat::NV12)
+        );
     }
 }

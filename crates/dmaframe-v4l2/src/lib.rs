@@ -28,7 +28,7 @@ pub use event::{Event, EventKind};
 pub use format::{Field, Format, FormatRequest, MemoryPlane};
 pub use interval::Interval;
 pub use m2m::{
-    Converter, Decoder, Encoder, Item, ListedM2m, Mem2Mem, Mem2MemBuilder, Output, Role, list_m2m,
+    Conversion, Converter, Decoder, Encoder, Item, ListedM2m, Mem2Mem, Mem2MemBuilder, Output, Role, list_m2m,
 };
 pub use pixelformat::{FrameFormat, PixelFormat};
 pub use view::{Input, Selection, SelectionTarget};

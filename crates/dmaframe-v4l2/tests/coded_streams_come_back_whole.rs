@@ -249,3 +249,56 @@ fn a_flush_drops_what_is_on_its_way_and_nothing_else() {
     );
     assert_eq!(pictures[0].0.len(), 1280 * 720 * 3 / 2);
 }
+
+/// Memory for a new size may be short for a while. Each call says so until there is some, and then every picture comes.
+#[test]
+fn buffers_that_cannot_be_had_for_a_new_size_are_told_until_they_can() {
+    let enc = need_m2m!("vicodec", Encoder);
+    let dec = need_m2m!("vicodec", Decoder);
+    let sizes = [SIZE, Size::new(800, 608)];
+    let mut units = Vec::new();
+    for (n, size) in (0..).zip(sizes) {
+        units.extend(encode(&enc, PixelFormat::NV12, size, n * 10, 2));
+    }
+    let mut asked = 0;
+    let mut decoder = Decoder::builder(Device::open_m2m(&dec).unwrap())
+        .input(FormatRequest::new(FWHT, sizes[1]))
+        .output_into(move |_, layout| {
+            asked += 1;
+            // Twice nothing for each size.
+            if asked % 3 != 0 {
+                return Vec::new();
+            }
+            let chain = dmaframe_alloc::Chain::dmabuf();
+            let set = dmaframe_alloc::Allocator::allocate_set(&chain, &layout.into(), 6, 9).unwrap();
+            set.into_iter().map(std::sync::Arc::new).collect()
+        })
+        .start()
+        .unwrap();
+    let mut units = units.into_iter();
+    let (mut errors, mut formats, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    decoder.submit(units.next().unwrap(), PATIENCE).unwrap();
+    loop {
+        match decoder.next(PATIENCE) {
+            Err(error) => {
+                assert!(matches!(error, Error::BufferCount { found: 0, .. }), "{error}");
+                errors.push(formats.len());
+            }
+            Ok(Some(Output::Format(format))) => {
+                formats.push(format.size);
+                for unit in units.by_ref() {
+                    decoder.submit(unit, PATIENCE).unwrap();
+                }
+                if formats.len() == 1 {
+                    decoder.drain().unwrap();
+                }
+            }
+            Ok(Some(Output::Item(frame))) => times.push(frame.meta().timestamp.unwrap().ns),
+            Ok(Some(Output::Drained)) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(errors, [0, 0, 1, 1], "told each time, for each size");
+    assert_eq!(formats, sizes);
+    assert_eq!(times, [0, 1, 10, 11].map(time));
+}

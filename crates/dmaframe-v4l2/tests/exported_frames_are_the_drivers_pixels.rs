@@ -171,6 +171,27 @@ fn a_colour_space_the_driver_names_reaches_the_frame() {
     device.set_menu("Colorspace", "sRGB").unwrap();
 }
 
+/// What changed while the stream was stopped is in its pictures after the start.
+#[test]
+fn the_colour_is_read_anew_at_a_start() {
+    let path = need_vivid!();
+    let _alone = alone();
+    let device = still(&path);
+    device.set_menu("Colorspace", "sRGB").unwrap();
+    let mut capture = fast(device, PixelFormat::NV12, SMALL).start().unwrap();
+    let before = frame(&mut capture).meta().color;
+    capture.stop().unwrap();
+    capture.device().set_menu("Colorspace", "BT.2020").unwrap();
+    capture.start().unwrap();
+    let after = frame(&mut capture).meta().color;
+    assert_eq!(capture.format().color, after);
+    capture.device().set_menu("Colorspace", "sRGB").unwrap();
+    assert_eq!(
+        [before, after].map(|color| (color.primaries, color.matrix)),
+        [(1, 6), (9, 9)]
+    );
+}
+
 #[test]
 fn a_sensor_that_is_flipped_says_how_to_turn_the_picture() {
     let path = need_vivid!();

@@ -215,7 +215,7 @@ fn buffers_that_do_not_fit_are_refused_before_the_driver_sees_them() {
     };
 
     let wider = Layout::linear(good.fourcc(), good.size(), 256).unwrap();
-    let error = start(vec![buffer(&wider, 1 << 20)]);
+    let error = start(vec![buffer(&wider, 1 << 20), buffer(&wider, 1 << 20)]);
     assert!(
         matches!(&error, Error::BufferLayout { buffer: 0, reason, .. } if reason.contains("planes")),
         "{error}"
@@ -230,7 +230,7 @@ fn buffers_that_do_not_fit_are_refused_before_the_driver_sees_them() {
 
     let memfd =
         Arc::new(Buffer::from_fd(dmaframe_testkit::memfd(1 << 20, true).unwrap().into(), &good, 1).unwrap());
-    let error = start(vec![memfd]);
+    let error = start(vec![Arc::clone(&memfd), memfd]);
     assert!(
         matches!(&error, Error::BufferLayout { reason, .. } if reason.contains("no dma-buf")),
         "{error}"
@@ -266,11 +266,39 @@ fn buffers_that_do_not_fit_are_refused_before_the_driver_sees_them() {
 
     // Nothing of all this has left the device busy.
     let request = FormatRequest::new(PixelFormat::NV12, SMALL);
-    let one = [buffer(&good, 1 << 20)];
+    let two = [buffer(&good, 1 << 20), buffer(&good, 1 << 20)];
     let mut capture = Capture::builder(still(&path))
         .format(request)
-        .import(one)
+        .import(two)
         .start()
         .unwrap();
     drop(frame(&mut capture));
+}
+
+/// A driver that is given fewer buffers than it works with starts all the same and waits for ever for the others: that is
+/// said instead.
+#[test]
+fn fewer_buffers_than_the_driver_needs_are_refused_with_both_numbers() {
+    let path = need_vivid!();
+    let heap = need!(Kit::SystemHeap);
+    let _alone = alone();
+    let device = still(&path);
+    let format = device
+        .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
+        .unwrap();
+    let one = buffers(&device, &format, &heap, Allocator::SystemHeap, 1);
+    let error = Capture::builder(device).import(one).start().expect_err("refused");
+    assert!(
+        matches!(
+            error,
+            Error::BufferCount {
+                found: 1,
+                needed: 2,
+                limit: 32,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    drop(frame(&mut Capture::builder(still(&path)).start().unwrap()));
 }

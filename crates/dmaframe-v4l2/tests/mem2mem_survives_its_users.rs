@@ -5,13 +5,15 @@ mod common;
 
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::codec::{SIZE, decoder, layout};
 use common::{PATIENCE, coded, picture, pool, rest, shown, through};
-use dmaframe_core::{Bitstream, Codec, Fence, Frame, FrameMeta, Size, SyncFile};
+use dmaframe_core::{Bitstream, Codec, Fence, Frame, FrameMeta, Size, Starvation, SyncFile};
 use dmaframe_testkit::{Device as Kit, Leaks, SwSync, Vgem, need};
-use dmaframe_v4l2::{Converter, Decoder, Device, Encoder, Error, FormatRequest, Output, PixelFormat, Role};
+use dmaframe_v4l2::{
+    Converter, Decoder, Device, Encoder, Error, EventKind, FormatRequest, Output, PixelFormat, Role,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 fn encoder(path: &Path) -> Encoder {
@@ -327,4 +329,99 @@ fn dropping_it_in_full_flight_gives_everything_back() {
     drop(unit);
     let after = Leaks::now();
     assert_eq!(before.fds, after.fds);
+}
+
+/// All outputs are with consumers and all inputs with the driver: what makes room is that a consumer gives one back, or
+/// that its work on one it gave back is done.
+#[test]
+fn whoever_waits_for_room_is_woken_by_an_output_that_comes_back() {
+    let enc = need_m2m!("vicodec", Encoder);
+    let sync = need!(Kit::SwSync);
+    let timeline = SwSync::open(&sync).unwrap();
+    let pool = pool(&layout(PixelFormat::NV12, SIZE), 8);
+    let mut encoder = Encoder::builder(Device::open_m2m(&enc).unwrap())
+        .input(FormatRequest::new(PixelFormat::NV12, SIZE))
+        .budget(0, Starvation::Drop)
+        .buffers(2, 2)
+        .start()
+        .unwrap();
+    let (inputs, outputs) = encoder.slots();
+    let mut held = Vec::new();
+    let mut number = 0;
+    let mut next = |pool| {
+        number += 1;
+        picture(pool, number, number)
+    };
+    for _ in 0..outputs {
+        encoder.submit(next(&pool), PATIENCE).unwrap();
+        held.push(encoder.next(PATIENCE).unwrap().unwrap().into_item().unwrap());
+    }
+    for _ in 0..inputs {
+        encoder.try_submit(next(&pool)).unwrap();
+    }
+    let soon = Duration::from_millis(50);
+    for fenced in [false, true] {
+        let full = encoder.submit(next(&pool), soon).unwrap_err();
+        assert!(matches!(full.error, Error::Full { .. }), "{}", full.error);
+        let one = held.pop().unwrap();
+        if fenced {
+            one.release_after(SyncFile::new(timeline.fence(1).unwrap()).unwrap().into());
+        }
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(soon);
+                drop(one);
+                std::thread::sleep(soon);
+                timeline.advance(1).unwrap();
+            });
+            encoder.submit(full.value, PATIENCE).unwrap();
+        });
+        assert!(start.elapsed() < PATIENCE / 2, "woken by the deadline alone");
+        // The room that this made is taken, and its output held.
+        held.insert(0, encoder.next(PATIENCE).unwrap().unwrap().into_item().unwrap());
+    }
+}
+
+/// Nothing is on its way, so no device is going to say that nothing is left.
+#[test]
+fn the_end_of_an_empty_drain_makes_the_descriptor_readable() {
+    let dec = need_m2m!("vicodec", Decoder);
+    let conv = need_m2m!("vim2m", Converter);
+    let mut converter = Converter::builder(Device::open_m2m(&conv).unwrap())
+        .input(FormatRequest::new(PixelFormat::RGB24, Size::new(64, 48)))
+        .start()
+        .unwrap();
+    let mut decoder = decoder(&dec, SIZE);
+    for round in 0..3 {
+        assert!(
+            !readable(&converter, 0) && !readable(&decoder, 0),
+            "round {round}"
+        );
+        converter.drain().unwrap();
+        decoder.drain().unwrap();
+        assert!(readable(&converter, 0) && readable(&decoder, 0), "round {round}");
+        assert!(matches!(converter.try_next(), Ok(Some(Output::Drained))));
+        assert!(matches!(decoder.try_next(), Ok(Some(Output::Drained))));
+        assert!(converter.try_next().unwrap().is_none() && decoder.try_next().unwrap().is_none());
+    }
+    assert!(!readable(&converter, 20) && !readable(&decoder, 20), "told once");
+}
+
+/// Whoever subscribed to an encoder's events takes them from the device; until then they do not keep an event loop busy.
+#[test]
+fn events_that_the_caller_subscribed_to_do_not_make_the_descriptor_readable() {
+    let enc = need_m2m!("vicodec", Encoder);
+    let pool = pool(&layout(PixelFormat::NV12, SIZE), 4);
+    let mut encoder = encoder(&enc);
+    encoder.device().subscribe(EventKind::EndOfStream).unwrap();
+    encoder.submit(picture(&pool, 0, 0), PATIENCE).unwrap();
+    encoder.drain().unwrap();
+    assert_eq!(rest(&mut encoder).len(), 1);
+    encoder.submit(picture(&pool, 1, 1), PATIENCE).unwrap();
+    drop(encoder.next(PATIENCE).unwrap().unwrap());
+    while encoder.try_next().unwrap().is_some() {}
+    assert!(!readable(&encoder, 50), "an event loop would spin");
+    let event = encoder.device().next_event().unwrap().expect("it is still there");
+    assert_eq!(event.kind, Some(EventKind::EndOfStream));
 }

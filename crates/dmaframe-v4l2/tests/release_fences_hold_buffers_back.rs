@@ -5,10 +5,10 @@ mod common;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use common::{SMALL, alone, fast, frame, still};
+use common::{Allocator, PATIENCE, SMALL, alone, buffers, fast, frame, still};
 use dmaframe_core::{Fence, SyncFile};
-use dmaframe_testkit::{Device as Kit, SwSync, need};
-use dmaframe_v4l2::{Capture, PixelFormat};
+use dmaframe_testkit::{Device as Kit, SwSync, Vgem, need};
+use dmaframe_v4l2::{Capture, FormatRequest, PixelFormat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 fn fence(timeline: &SwSync, at: u32) -> Fence {
@@ -153,4 +153,33 @@ fn one_descriptor_tells_of_pictures_and_of_returned_buffers() {
     );
     drop(capture.try_next().unwrap());
     assert_eq!(capture.queued(), 1);
+}
+
+/// A renderer that only knows implicit sync puts its fence on the dma-buf and drops the frame.
+#[test]
+fn implicit_fences_keep_the_buffer_from_the_driver_when_asked_to() {
+    let path = need_vivid!();
+    let udmabuf = need!(Kit::Udmabuf);
+    let vgem = Vgem::open(&need!(Kit::VgemRender)).unwrap();
+    let _alone = alone();
+    for implicit in [false, true] {
+        let device = still(&path);
+        let format = device
+            .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
+            .unwrap();
+        let ours = buffers(&device, &format, &udmabuf, Allocator::Udmabuf, 4);
+        let builder = fast(device, PixelFormat::NV12, SMALL).import(ours);
+        let mut capture = builder.implicit_fences(implicit).start().unwrap();
+        let held = frame(&mut capture);
+        let id = held.buffer_id();
+        let number = vgem
+            .attach_write(held.as_dmabuf().unwrap().lend(0).unwrap())
+            .unwrap();
+        drop(held);
+        let came = (0..12).any(|_| frame(&mut capture).buffer_id() == id);
+        assert_eq!(came, !implicit, "filled before its fence has signalled");
+        vgem.signal(number).unwrap();
+        assert!((0..12).any(|_| frame(&mut capture).buffer_id() == id));
+        assert!(capture.next(PATIENCE).unwrap().is_some());
+    }
 }

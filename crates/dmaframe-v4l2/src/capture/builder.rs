@@ -20,6 +20,7 @@ pub struct CaptureBuilder {
     pub(super) interval: Option<Interval>,
     pub(super) source: Source,
     pub(super) budget: Budget,
+    pub(super) implicit: bool,
 }
 
 impl CaptureBuilder {
@@ -33,6 +34,7 @@ impl CaptureBuilder {
             interval: None,
             source: Source::Export { count: Self::BUFFERS },
             budget: Budget::default(),
+            implicit: false,
         }
     }
 
@@ -65,7 +67,8 @@ impl CaptureBuilder {
     /// ([`Object::lend`](dmaframe_core::Object::lend)) and its views copy rows out.
     ///
     /// Whether a driver takes memory of this kind (scattered pages, another device's) shows only at
-    /// [`CaptureBuilder::start`], as [`Error::ImportRefused`].
+    /// [`CaptureBuilder::start`], as [`Error::ImportRefused`]. So does how many buffers it needs at least, as
+    /// [`Error::BufferCount`].
     pub fn import(mut self, buffers: impl IntoIterator<Item = Arc<Buffer>>) -> Self {
         self.source = Source::Import {
             buffers: buffers.into_iter().collect(),
@@ -77,6 +80,17 @@ impl CaptureBuilder {
     /// copies; a driver that says it needs more (`V4L2_CID_MIN_BUFFERS_FOR_CAPTURE`) keeps what it needs.
     pub fn budget(mut self, min_free: usize, policy: Starvation) -> Self {
         self.budget = Budget { min_free, policy };
+        self
+    }
+
+    /// Also waits for the fences that consumers put on the dma-bufs themselves (implicit sync: OpenGL, older compositors)
+    /// before a buffer is filled again; by default not. Costs a `poll` per object of each frame that comes back, and an
+    /// `EXPORT_SYNC_FILE` (Linux 6.0) where a fence is pending. Nothing blocks on them.
+    ///
+    /// Without it V4L2 looks at no fence of a dma-buf: whoever drops a frame while a GPU still reads it must have said so
+    /// with [`Frame::release_after`](dmaframe_core::Frame::release_after), or the picture is overwritten meanwhile.
+    pub fn implicit_fences(mut self, wait: bool) -> Self {
+        self.implicit = wait;
         self
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dmaframe_core::capture::{Captured, Stats};
 use dmaframe_core::report::Hop;
-use dmaframe_core::{Deadline, FrameMeta};
+use dmaframe_core::{Budget, Deadline, FrameMeta};
 use rustix::event::epoll;
 
 pub use builder::CaptureBuilder;
@@ -28,6 +28,7 @@ use crate::queue::{self, Fill, Source, TOKEN};
 /// still held stays readable, and their lease does nothing more.
 #[derive(Debug)]
 pub struct Capture {
+    /// First, so that it closes first: a stream that would not stop ends then, and only then may others have its buffers.
     device: Device,
     format: Format,
     source: Source,
@@ -35,6 +36,8 @@ pub struct Capture {
     epoll: OwnedFd,
     /// Whether the device is in the epoll.
     watched: bool,
+    /// As it was asked for: what the driver needs may differ by format.
+    budget: Budget,
     /// What is the same for every frame: colour, visible rect, orientation.
     meta: FrameMeta,
 }
@@ -51,7 +54,8 @@ impl Capture {
             format,
             interval,
             source,
-            mut budget,
+            budget,
+            implicit,
         } = builder;
         let format = match format {
             Some(request) => device.set_format(request)?,
@@ -60,11 +64,9 @@ impl Capture {
         if let Some(interval) = interval {
             device.set_interval(interval)?;
         }
-        budget.min_free = budget
-            .min_free
-            .max(queue::driver_minimum(&device, Queue::Capture));
+        let kept = keeping(&device, budget);
         let epoll = queue::new_epoll(&device)?;
-        let fill = Fill::allocate(&device, &format, &source, budget, &epoll)?;
+        let fill = Fill::allocate(&device, &format, &source, (kept, implicit), &epoll)?;
         let mut capture = Self {
             device,
             format,
@@ -72,9 +74,10 @@ impl Capture {
             fill,
             epoll,
             watched: false,
+            budget,
             meta: FrameMeta::default(),
         };
-        capture.start()?;
+        capture.begin()?;
         Ok(capture)
     }
 
@@ -124,11 +127,28 @@ impl Capture {
     /// read anew. Buffers that consumers still hold join when they come back.
     ///
     /// # Errors
-    /// [`Error::Busy`], [`Error::Request`], [`Error::Unplugged`]; the stream is then stopped.
+    /// [`Error::FormatChanged`] when the device delivers something else by now than the buffers are for;
+    /// [`Error::Busy`], [`Error::Request`], [`Error::Unplugged`]. The stream is then stopped.
     pub fn start(&mut self) -> Result<(), Error> {
         if self.fill.streaming {
             return Ok(());
         }
+        // Nothing, but after a stop that failed.
+        self.stop()?;
+        let now = self.device.format()?;
+        if !now.has_memory_of(&self.format) {
+            return Err(Error::FormatChanged {
+                device: self.device.path().to_owned(),
+                expected: self.format.to_string(),
+                found: now.to_string(),
+            });
+        }
+        self.format = now;
+        self.begin()
+    }
+
+    /// Starts the stream in the format just set or looked at.
+    fn begin(&mut self) -> Result<(), Error> {
         self.meta.color = self.format.color;
         self.meta.visible = queue::unless_gone(self.device.visible(self.format.size))?;
         self.meta.orientation = queue::unless_gone(self.device.orientation())?;
@@ -144,9 +164,11 @@ impl Capture {
     /// consumers hold stay valid, and their buffers come back as before.
     ///
     /// # Errors
-    /// [`Error::Request`], [`Error::Unplugged`]; the stream counts as stopped all the same.
+    /// [`Error::Request`], [`Error::Unplugged`]; the stream counts as stopped all the same. The buffers that the driver
+    /// had are then still its own, so that no frame can be made of them before the capture is gone; another stop tries
+    /// again.
     pub fn stop(&mut self) -> Result<(), Error> {
-        if !self.fill.streaming {
+        if !self.fill.streaming && !self.fill.is_stuck() {
             return Ok(());
         }
         self.stream_off()
@@ -189,9 +211,10 @@ impl Capture {
         self.stop()?;
         self.free()?;
         self.format = self.device.set_format(request)?;
+        let kept = keeping(&self.device, self.budget);
         self.fill
-            .reallocate(&self.device, &self.format, &self.source, &self.epoll)?;
-        self.start()?;
+            .reallocate(&self.device, &self.format, &self.source, kept, &self.epoll)?;
+        self.begin()?;
         Ok(&self.format)
     }
 
@@ -264,6 +287,12 @@ impl Capture {
         }
         Ok(None)
     }
+}
+
+/// The budget with what the driver says it needs at least.
+fn keeping(device: &Device, mut budget: Budget) -> Budget {
+    budget.min_free = budget.min_free.max(queue::driver_minimum(device, Queue::Capture));
+    budget
 }
 
 impl AsFd for Capture {

@@ -7,8 +7,7 @@ use dmaframe_core::{Bitstream, Budget, Buffer, Frame, Layout, Starvation};
 
 use super::engine::Engine;
 use super::input::InputMemory;
-use super::role::Role;
-use super::{Item, Mem2Mem};
+use super::{Conversion, Item, Mem2Mem};
 use crate::device::Device;
 use crate::error::Error;
 use crate::format::{Format, FormatRequest};
@@ -22,7 +21,10 @@ type Provide = dyn FnMut(&Format, &Layout) -> Vec<Arc<Buffer>> + Send;
 #[derive(Debug)]
 pub(super) enum OutputMemory {
     /// The driver's own buffers, exported.
-    Driver { count: u32 },
+    Driver {
+        /// How many were asked for, if any were.
+        count: Option<u32>,
+    },
     /// The caller's.
     Provided(Provider),
 }
@@ -43,6 +45,7 @@ pub(super) struct Choices {
     pub(super) input_memory: InputMemory,
     pub(super) output_memory: OutputMemory,
     pub(super) budget: Budget,
+    pub(super) implicit: bool,
     pub(super) interval: Option<Interval>,
     pub(super) controls: Vec<(u32, i64)>,
 }
@@ -57,7 +60,7 @@ pub struct Mem2MemBuilder<I, O> {
 }
 
 impl<I: Item, O: Item> Mem2MemBuilder<I, O> {
-    /// Buffers of each queue by default: one being worked on, one next, and two more for consumers.
+    /// Input buffers by default: one being worked on, one next, and two more on their way.
     const BUFFERS: u32 = 4;
 
     pub(super) fn new(device: Device) -> Self {
@@ -71,11 +74,12 @@ impl<I: Item, O: Item> Mem2MemBuilder<I, O> {
             output: FormatRequest::default(),
             input_buffers: Self::BUFFERS,
             input_memory,
-            output_memory: OutputMemory::Driver { count: Self::BUFFERS },
+            output_memory: OutputMemory::Driver { count: None },
             budget: Budget {
                 min_free: 2,
                 policy: Starvation::Detach,
             },
+            implicit: false,
             interval: None,
             controls: Vec::new(),
         };
@@ -101,11 +105,13 @@ impl<I: Item, O: Item> Mem2MemBuilder<I, O> {
         self
     }
 
-    /// How many buffers each queue has (1 to 32); 4 each by default. The driver may want more.
+    /// How many buffers each queue has (1 to 32). By default 4 for what goes in, and for what comes out those that the driver
+    /// needs at least, those that [stay with it](Mem2MemBuilder::budget) and two more for consumers. The driver may want
+    /// more.
     pub fn buffers(mut self, input: u32, output: u32) -> Self {
         self.choices.input_buffers = input;
         if let OutputMemory::Driver { count } = &mut self.choices.output_memory {
-            *count = output;
+            *count = Some(output);
         }
         self
     }
@@ -114,6 +120,17 @@ impl<I: Item, O: Item> Mem2MemBuilder<I, O> {
     /// and copies, by default. What a starved encoder drops is missing in its stream until the next keyframe.
     pub fn budget(mut self, min_free: usize, policy: Starvation) -> Self {
         self.choices.budget = Budget { min_free, policy };
+        self
+    }
+
+    /// Also waits for the fences that consumers put on the dma-bufs themselves (implicit sync: OpenGL, older compositors)
+    /// before an output is filled again; by default not. Costs a `poll` per object of each frame that comes back, and an
+    /// `EXPORT_SYNC_FILE` (Linux 6.0) where a fence is pending. Nothing blocks on them.
+    ///
+    /// Without it V4L2 looks at no fence of a dma-buf: whoever drops a frame while a GPU still reads it must have said so
+    /// with [`Frame::release_after`](dmaframe_core::Frame::release_after), or the picture is overwritten meanwhile.
+    pub fn implicit_fences(mut self, wait: bool) -> Self {
+        self.choices.implicit = wait;
         self
     }
 
@@ -128,13 +145,11 @@ impl<I: Item, O: Item> Mem2MemBuilder<I, O> {
     /// [`Error::NotRole`] and [`Error::Stateless`] for a device that does something else; [`Error::SizeRefused`],
     /// [`Error::FormatRefused`] and every other error about formats and buffers; [`Error::Busy`]. The device is closed
     /// with the error.
-    pub fn start(self) -> Result<Mem2Mem<I, O>, Error> {
-        let role = match (I::CODED, O::CODED) {
-            (false, false) => Role::Converter,
-            (false, true) => Role::Encoder,
-            (true, _) => Role::Decoder,
-        };
-        Engine::build(self.device, role, self.choices).map(Mem2Mem::new)
+    pub fn start(self) -> Result<Mem2Mem<I, O>, Error>
+    where
+        (I, O): Conversion,
+    {
+        Engine::build(self.device, <(I, O)>::ROLE, self.choices).map(Mem2Mem::new)
     }
 }
 

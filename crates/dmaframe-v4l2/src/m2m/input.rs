@@ -134,18 +134,19 @@ impl Input {
         Ok(())
     }
 
-    /// Stops the queue; every frame the driver had is given up.
+    /// Stops the queue; every frame the driver had is given up. A driver that would not be told may read on until the
+    /// device is closed: it keeps them.
     pub(super) fn stream_off(&mut self, device: &Device) -> Result<(), Error> {
-        self.streaming = false;
         let mut kind = int(self.kind);
-        let stopped = sys::streamoff(device.as_fd(), &mut kind);
+        sys::streamoff(device.as_fd(), &mut kind).map_err(device.fail("VIDIOC_STREAMOFF"))?;
+        self.streaming = false;
         for slot in &mut self.slots {
             (slot.with_driver, slot.held, slot.claim) = (false, None, None);
         }
-        stopped.map_err(device.fail("VIDIOC_STREAMOFF"))
+        Ok(())
     }
 
-    /// Gives the driver's buffers up, and with them its hold on imported memory.
+    /// Gives the driver's buffers up, and with them its hold on imported memory: of a queue that has stopped.
     pub(super) fn free(&mut self, device: &Device) {
         let memory = match self.memory {
             InputMemory::Import => abi::MEMORY_DMABUF,

@@ -32,6 +32,36 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for dmaframe_core::Frame {}
     impl Sealed for dmaframe_core::Bitstream {}
+    impl Sealed for (dmaframe_core::Frame, dmaframe_core::Frame) {}
+    impl Sealed for (dmaframe_core::Frame, dmaframe_core::Bitstream) {}
+    impl Sealed for (dmaframe_core::Bitstream, dmaframe_core::Frame) {}
+}
+
+/// What a device makes of what: pictures of pictures, access units of pictures, or pictures of access units.
+///
+/// No device of V4L2's makes access units of access units:
+///
+/// ```compile_fail,E0277
+/// # use dmaframe_core::Bitstream;
+/// # use dmaframe_v4l2::{Device, Mem2Mem};
+/// let transcoder = Mem2Mem::<Bitstream, Bitstream>::builder(Device::open_m2m("/dev/video11")?);
+/// # Ok::<(), dmaframe_v4l2::Error>(())
+/// ```
+pub trait Conversion: sealed::Sealed {
+    /// What such a device is.
+    const ROLE: Role;
+}
+
+impl Conversion for (Frame, Frame) {
+    const ROLE: Role = Role::Converter;
+}
+
+impl Conversion for (Frame, Bitstream) {
+    const ROLE: Role = Role::Encoder;
+}
+
+impl Conversion for (Bitstream, Frame) {
+    const ROLE: Role = Role::Decoder;
 }
 
 /// What can go through a mem2mem device: a [`Frame`] or a [`Bitstream`].
@@ -126,7 +156,10 @@ pub struct Mem2Mem<I, O> {
 
 impl<I: Item, O: Item> Mem2Mem<I, O> {
     /// Sets up `device`, which [`Device::open_m2m`] opened.
-    pub fn builder(device: Device) -> Mem2MemBuilder<I, O> {
+    pub fn builder(device: Device) -> Mem2MemBuilder<I, O>
+    where
+        (I, O): Conversion,
+    {
         Mem2MemBuilder::new(device)
     }
 
@@ -137,7 +170,9 @@ impl<I: Item, O: Item> Mem2Mem<I, O> {
         }
     }
 
-    /// The device, for its controls.
+    /// The device, for its controls, and for an encoder's or a converter's events: watch `POLLPRI` of the device for those,
+    /// they are not in the descriptor of this. A decoder's events belong to the decoder, which takes them to learn of its
+    /// stream's format: [`Device::next_event`] would steal them.
     #[must_use]
     pub fn device(&self) -> &Device {
         self.engine.device()

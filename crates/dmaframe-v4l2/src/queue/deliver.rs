@@ -53,11 +53,11 @@ impl Fill {
             self.hop.zero_copy();
             return Ok(Some(captured));
         }
-        let copy = self.copy(device, &captured);
+        let copy = self.copy(&captured);
         // The buffer comes back through the queue like any other, and goes to the driver before anything else.
         drop(captured);
         self.reclaim(device, epoll, false)?;
-        copy.map(Some)
+        Ok(copy)
     }
 
     fn wrap(
@@ -96,16 +96,24 @@ impl Fill {
         Ok(Captured::Bitstream(unit))
     }
 
-    fn copy(&mut self, device: &Device, captured: &Captured) -> Result<Captured, Error> {
-        let copied = captured.detach(Deadline::now());
-        let (copy, bytes) = copied.map_err(|error| Error::Core {
-            device: device.path().to_owned(),
-            error,
-        })?;
-        self.stats.detached += 1;
-        self.hop
-            .cpu_copy(bytes, "consumers hold all buffers but those the driver needs");
-        Ok(copy)
+    /// A copy in fresh memory. One that cannot be made (of tiled pictures, of memory that somebody put a fence on, for
+    /// want of memory) costs this picture and not the stream.
+    fn copy(&mut self, captured: &Captured) -> Option<Captured> {
+        match captured.detach(Deadline::now()) {
+            Ok((copy, bytes)) => {
+                self.stats.detached += 1;
+                self.hop
+                    .cpu_copy(bytes, "consumers hold all buffers but those the driver needs");
+                Some(copy)
+            }
+            Err(_) => {
+                self.stats.dropped += 1;
+                self.hop.dropped(
+                    "consumers hold all buffers but those the driver needs, and the picture could not be copied",
+                );
+                None
+            }
+        }
     }
 
     /// Whether the buffer holds the whole of what its layout promises; counts why not.

@@ -11,13 +11,14 @@ mod extent;
 mod request;
 mod slots;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use dmaframe_core::capture::{Sequence, Stats};
 use dmaframe_core::report::Hop;
-use dmaframe_core::{Budget, Fence, ReturnQueue};
+use dmaframe_core::{Access, Budget, Deadline, Fence, Object, ReturnQueue, Waited};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
@@ -45,6 +46,8 @@ pub(crate) struct Fill {
     returns: Arc<ReturnQueue>,
     /// Slots in [`Place::Fenced`], with what they wait for.
     fenced: ArrayVec<(usize, Fence), MAX_SLOTS>,
+    /// Whether fences on the dma-bufs themselves hold a buffer back too.
+    implicit: bool,
     budget: Budget,
     sequence: Sequence,
     pub(crate) stats: Stats,
@@ -58,7 +61,7 @@ impl Fill {
         device: &Device,
         format: &Format,
         source: &Source,
-        budget: Budget,
+        (budget, implicit): (Budget, bool),
         epoll: &OwnedFd,
     ) -> Result<Self, Error> {
         let slots = Slots::allocate(
@@ -78,6 +81,7 @@ impl Fill {
             slots,
             returns,
             fenced: ArrayVec::new(),
+            implicit,
             budget,
             sequence: Sequence::default(),
             stats: Stats::default(),
@@ -92,8 +96,10 @@ impl Fill {
         device: &Device,
         format: &Format,
         source: &Source,
+        budget: Budget,
         epoll: &OwnedFd,
     ) -> Result<(), Error> {
+        self.budget = budget;
         let generation = dmaframe_core::next_generation();
         self.slots = Slots::allocate(device, Queue::Capture, format, source, generation)?;
         // Not the old queue: it has as many slots as there were buffers, and the driver may have granted others.
@@ -119,16 +125,28 @@ impl Fill {
     }
 
     /// Stops the stream; the buffers that the driver had are at home.
+    ///
+    /// A driver that would not be told (its device was pulled out) may write on into those it has until the device is
+    /// closed: they stay claimed, and [`Fill::is_stuck`] then.
     pub(crate) fn stream_off(&mut self, device: &Device) -> Result<(), Error> {
         self.streaming = false;
         let mut kind = int(device.buf_type(Queue::Capture));
-        let stopped = sys::streamoff(device.as_fd(), &mut kind);
+        sys::streamoff(device.as_fd(), &mut kind).map_err(device.fail("VIDIOC_STREAMOFF"))?;
         self.slots.all_home();
-        stopped.map_err(device.fail("VIDIOC_STREAMOFF"))
+        Ok(())
     }
 
-    /// Forgets all slots: leases that are out do nothing more, and the driver has no buffers.
+    /// Whether the driver has buffers although the stream was to stop.
+    pub(crate) fn is_stuck(&self) -> bool {
+        !self.streaming && self.slots.with_driver() > 0
+    }
+
+    /// Forgets all slots: leases that are out do nothing more, and the driver has no buffers. Those of a stream that
+    /// would not stop are not forgotten.
     pub(crate) fn forget(&mut self, device: &Device, epoll: &OwnedFd, memory: u32) -> Result<(), Error> {
+        if self.streaming || self.is_stuck() {
+            self.stream_off(device)?;
+        }
         self.returns.close();
         for (_, fence) in self.fenced.drain(..) {
             unwatch(epoll, &fence);
@@ -150,7 +168,13 @@ impl Fill {
                 continue;
             };
             slot.place = Place::Home;
-            self.hold_back(epoll, returned.slot, returned.fence);
+            let mut fence = returned.fence;
+            if self.implicit {
+                for object in slot.buffer().objects() {
+                    fence = with_implicit(object, fence);
+                }
+            }
+            self.hold_back(epoll, returned.slot, fence);
         }
         for entry in (0..self.fenced.len()).rev() {
             // A fence the kernel will not be asked about is treated as pending: too late is safe, too early is not.
@@ -195,6 +219,15 @@ impl Fill {
         let _ = self.fenced.try_push((slot, fence));
     }
 
+    /// Descriptors that are readable when [`Fill::reclaim`] has something to do: one, and one for each fence that has any.
+    pub(crate) fn wakers(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let fences = self.fenced.iter().filter_map(|(_, fence)| match fence {
+            Fence::SyncFile(file) => Some(file.as_fd()),
+            _ => None,
+        });
+        std::iter::once(self.returns.as_fd()).chain(fences)
+    }
+
     /// Whether a fence is waited for that no descriptor tells about.
     pub(crate) fn is_ticking(&self) -> bool {
         self.fenced
@@ -222,10 +255,20 @@ pub(crate) fn new_epoll(device: &Device) -> Result<OwnedFd, Error> {
 pub(crate) fn sleep(
     device: &Device,
     epoll: &OwnedFd,
-    left: Option<std::time::Duration>,
+    left: Option<Duration>,
     ticking: bool,
 ) -> Result<(), Error> {
-    let tick = std::time::Duration::from_millis(5);
+    poll(device, &mut [PollFd::new(epoll, PollFlags::IN)], left, ticking)
+}
+
+/// [`sleep`] on these descriptors.
+pub(crate) fn poll(
+    device: &Device,
+    fds: &mut [PollFd<'_>],
+    left: Option<Duration>,
+    ticking: bool,
+) -> Result<(), Error> {
+    let tick = Duration::from_millis(5);
     let left = if ticking {
         Some(left.map_or(tick, |left| left.min(tick)))
     } else {
@@ -235,7 +278,7 @@ pub(crate) fn sleep(
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: left.subsec_nanos().into(),
     });
-    match rustix::event::poll(&mut [PollFd::new(epoll, PollFlags::IN)], timeout.as_ref()) {
+    match rustix::event::poll(fds, timeout.as_ref()) {
         // After a signal the caller looks at its deadline again.
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(device.fail("poll")(errno)),
@@ -264,6 +307,18 @@ pub(crate) fn unless_gone<T: Default>(answer: Result<T, Error>) -> Result<T, Err
 /// For the requests that take an `int`.
 pub(crate) fn int(kind: u32) -> i32 {
     i32::try_from(kind).unwrap_or(0)
+}
+
+/// `fence` and what is pending on the object itself. Where the kernel cannot tell (before 6.0), `fence` alone.
+fn with_implicit(object: &Object, fence: Fence) -> Fence {
+    let idle = object.wait_idle(Access::Write, Deadline::now());
+    if !matches!(idle, Ok(Waited::TimedOut)) {
+        return fence;
+    }
+    match object.export_fence(Access::Write) {
+        Ok(implicit) => fence.merge(implicit),
+        Err(_) => fence,
+    }
 }
 
 fn unwatch(epoll: &OwnedFd, fence: &Fence) {

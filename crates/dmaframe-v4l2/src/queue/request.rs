@@ -70,17 +70,26 @@ pub(crate) fn request(device: &Device, queue: Queue, memory: u32, wanted: u32) -
         }
         Err(errno) => return Err(device.fail("VIDIOC_REQBUFS")(errno)),
     }
-    // An import for capture needs a driver's buffer for each of the caller's; more do no harm. Else what there is.
-    let needed = if memory == abi::MEMORY_DMABUF && queue == Queue::Capture {
-        wanted
-    } else {
-        1
-    };
-    if arg.count < needed || arg.count > limit {
+    let import = memory == abi::MEMORY_DMABUF && queue == Queue::Capture;
+    if let Err((found, needed)) = check_granted(wanted, arg.count, import) {
         let _ = release(device, queue, memory);
-        return Err(count_error(arg.count, needed));
+        return Err(count_error(found, needed));
     }
     Ok(arg.count)
+}
+
+/// An import for capture needs a driver's buffer for each of the caller's, and one of the caller's for each that the
+/// driver wants: with fewer it starts and never fills one. Else whatever there is is good. How many were found and needed
+/// otherwise.
+fn check_granted(wanted: u32, granted: u32, import: bool) -> Result<(), (u32, u32)> {
+    if import && granted > wanted {
+        return Err((wanted, granted));
+    }
+    let needed = if import { wanted } else { 1 };
+    if granted < needed || granted > abi::VIDEO_MAX_FRAME {
+        return Err((granted, needed));
+    }
+    Ok(())
 }
 
 /// `V4L2_BUF_CAP_*`, by asking for no MMAP buffers, which every driver allows; 0 where it does not say.
@@ -106,4 +115,20 @@ pub(crate) fn release(device: &Device, queue: Queue, memory: u32) -> Result<(), 
         ..abi::RequestBuffers::zeroed()
     };
     sys::reqbufs(device.as_fd(), &mut arg).map_err(device.fail("VIDIOC_REQBUFS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_granted;
+
+    #[test]
+    fn an_import_is_as_many_buffers_as_the_driver_has_for_it() {
+        assert_eq!(check_granted(4, 4, true), Ok(()));
+        assert_eq!(check_granted(1, 2, true), Err((1, 2)), "the driver wants two");
+        assert_eq!(check_granted(4, 3, true), Err((3, 4)), "the driver has three");
+        assert_eq!(check_granted(1, 2, false), Ok(()), "its own: what it likes");
+        assert_eq!(check_granted(4, 1, false), Ok(()));
+        assert_eq!(check_granted(4, 0, false), Err((0, 1)));
+        assert_eq!(check_granted(4, 33, false), Err((33, 1)));
+    }
 }

@@ -380,7 +380,7 @@ impl Slots {
             .count()
     }
 
-    /// The driver gave everything back (`VIDIOC_STREAMOFF`).
+    /// The driver gave everything back (`VIDIOC_STREAMOFF` succeeded).
     pub(crate) fn all_home(&mut self) {
         for slot in self.slots.iter_mut().filter(|slot| slot.place == Place::Driver) {
             slot.place = Place::Home;

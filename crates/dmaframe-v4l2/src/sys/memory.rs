@@ -78,7 +78,8 @@ fn private(
     // SAFETY: the memory is the driver's own, exported to us alone (`Exported` comes from nowhere else), each plane
     // once, or an allocator's that promised the same and gave it up (`own_buffer`). The driver writes it only while the
     // buffer is queued, and the engine puts it into a frame only after DQBUF named it and queues it again only after
-    // that frame's lease has run.
+    // that frame's lease has run. The claim that keeps others from making a frame of it meanwhile ends with DQBUF, a
+    // STREAMOFF that succeeded, or after the device was closed.
     let buffer = unsafe {
         dmaframe_core::raw::private_buffer(fourcc, modifier, size, objects, layout.planes(), generation)
     };
@@ -91,7 +92,8 @@ fn private(
 /// has it. Of any other buffer there may be handles that no claim excludes, so its memory counts as lent from now on
 /// and views copy.
 ///
-/// The engine keeps the claim from before QBUF until the frame that follows DQBUF takes it, or until STREAMOFF.
+/// The engine keeps the claim from before QBUF until the frame that follows DQBUF takes it, or STREAMOFF has succeeded,
+/// or the device is closed.
 pub(crate) fn import_fd(claim: &DeviceClaim, plane: usize) -> Result<BorrowedFd<'_>, dmaframe_core::Error> {
     let object = object(claim.buffer(), plane)?;
     if claim.buffer().is_private() {
@@ -106,7 +108,8 @@ pub(crate) fn import_fd(claim: &DeviceClaim, plane: usize) -> Result<BorrowedFd<
 
 /// The descriptor of one plane for the driver to read from: no view has to stop giving slices for that.
 ///
-/// The engine keeps the frame, or the claim of its own buffer, from before QBUF until DQBUF or STREAMOFF.
+/// The engine keeps the frame, or the claim of its own buffer, from before QBUF until DQBUF or STREAMOFF has succeeded, or
+/// the device is closed.
 pub(crate) fn output_fd(buffer: &Buffer, plane: usize) -> Result<BorrowedFd<'_>, dmaframe_core::Error> {
     let object = object(buffer, plane)?;
     // SAFETY: a driver only reads the buffers of an OUTPUT queue (`DMA_TO_DEVICE`), and nobody else gets the descriptor.

@@ -2,13 +2,15 @@
 //!
 //! Source: `Documentation/userspace-api/media/v4l/dev-mem2mem.rst`, `dev-encoder.rst`, `dev-decoder.rst`.
 
+mod drain;
+mod wait;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use dmaframe_core::capture::{Captured, Stats};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Bitstream, Deadline, Frame, FrameMeta, Timestamp};
-use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
 use super::builder::Choices;
@@ -20,9 +22,10 @@ use crate::device::{Device, Queue};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::format::{Format, FormatRequest};
-use crate::queue::{self, Fill, TOKEN};
+use crate::queue;
 use crate::sys;
 use crate::sys::abi::{self, Plain};
+use wait::Bell;
 
 /// What goes in.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +55,14 @@ enum Drain {
 
 #[derive(Debug)]
 pub(super) struct Engine {
+    /// First, so that it closes first: queues that would not stop end then, and only then may others have their buffers.
     device: Device,
     role: Role,
     input: Input,
     output: Output,
     epoll: OwnedFd,
+    /// For what is to be told without the device's doing.
+    bell: Bell,
     /// Whether the device is in the epoll.
     watched: bool,
     times: Times,
@@ -81,6 +87,7 @@ impl Engine {
     pub(super) fn build(device: Device, role: Role, choices: Choices) -> Result<Self, Error> {
         let (input_format, size, output_format) = super::negotiate::formats(&device, role, &choices)?;
         let epoll = queue::new_epoll(&device)?;
+        let bell = Bell::new(&device, &epoll)?;
         let wanted = choices
             .input_buffers
             .max(u32::try_from(queue::driver_minimum(&device, Queue::Output)).unwrap_or(0) + 1);
@@ -97,6 +104,7 @@ impl Engine {
             source: choices.output_memory,
             memory: abi::MEMORY_MMAP,
             budget: choices.budget,
+            implicit: choices.implicit,
             hop: Hop::new(format!("{}(V4L2,CAPTURE)", device.capabilities().driver)),
             stats: Stats::default(),
         };
@@ -107,6 +115,7 @@ impl Engine {
             input,
             output,
             epoll,
+            bell,
             watched: false,
             times: Times::new(),
             drain: Drain::No,
@@ -166,13 +175,12 @@ impl Engine {
     }
 
     /// The stream's format changed, or is known for the first time: other buffers.
+    ///
+    /// What fails is tried again with the next call, and told again: a stream whose new buffers cannot be had must not
+    /// end without a word.
     fn resize(&mut self) -> Result<(), Error> {
-        (self.changed, self.last) = (false, false);
         self.unwatch();
         if let Some(fill) = &mut self.output.fill {
-            if fill.streaming {
-                fill.stream_off(&self.device)?;
-            }
             fill.forget(&self.device, &self.epoll, self.output.memory)?;
         }
         let mut format = self.device.format()?;
@@ -182,7 +190,9 @@ impl Engine {
             }
         }
         self.output.open(&self.device, self.role, &self.epoll, format)?;
+        (self.changed, self.last) = (false, false);
         self.tell_format = true;
+        self.bell.ring();
         if self.drain == Drain::Asked {
             // Some drivers forget that they were asked when their buffers go.
             self.command(abi::CODEC_CMD_STOP)?;
@@ -221,32 +231,6 @@ impl Engine {
         }
     }
 
-    /// Adds the device to the epoll while the driver has a buffer, and takes it out when it has none: vb2 would answer
-    /// every poll with `POLLERR` then, or with `POLLIN` for ever after the last buffer of a drain.
-    fn watch(&mut self) -> Result<(), Error> {
-        let queued = self.input.with_driver()
-            + self
-                .output
-                .fill
-                .as_ref()
-                .map_or(0, |fill| fill.slots.with_driver());
-        if queued == 0 || self.drain == Drain::Done {
-            self.unwatch();
-        } else if !self.watched {
-            let events = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::PRI;
-            epoll::add(&self.epoll, self.device.as_fd(), TOKEN, events)
-                .map_err(self.device.fail("epoll_ctl"))?;
-            self.watched = true;
-        }
-        Ok(())
-    }
-
-    fn unwatch(&mut self) {
-        if std::mem::take(&mut self.watched) {
-            let _ = epoll::delete(&self.epoll, self.device.as_fd());
-        }
-    }
-
     fn poll_events(&mut self) -> Result<(), Error> {
         if self.role == Role::Decoder {
             while let Some(event) = self.device.next_event()? {
@@ -261,9 +245,12 @@ impl Engine {
         self.poll_events()?;
         self.input.reap(&self.device)?;
         match &mut self.output.fill {
-            Some(fill) => fill.reclaim(&self.device, &self.epoll, false)?,
-            None if self.changed => self.resize()?,
-            None => {}
+            Some(fill) if fill.streaming || !self.changed => {
+                fill.reclaim(&self.device, &self.epoll, false)?
+            }
+            // No buffers yet, or no others after those of the format before.
+            _ if self.changed => self.resize()?,
+            _ => {}
         }
         self.watch()
     }
@@ -317,22 +304,10 @@ impl Engine {
         }
     }
 
-    /// Not through the epoll: outputs that nobody takes make that readable, and this waits for inputs to be read.
-    fn wait_for_room(&self, left: Option<std::time::Duration>) -> Result<(), Error> {
-        let timeout = left.map(|left| Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        });
-        let events = PollFlags::OUT | PollFlags::PRI;
-        match rustix::event::poll(&mut [PollFd::new(&self.device, events)], timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(self.device.fail("poll")(errno)),
-        }
-    }
-
     /// What comes out next, if it is there.
     pub(super) fn try_next(&mut self) -> Result<Option<Came>, Error> {
         self.pump()?;
+        self.bell.silence();
         if std::mem::take(&mut self.tell_format) {
             return Ok(Some(Came::Format));
         }
@@ -380,33 +355,6 @@ impl Engine {
         self.ended()
     }
 
-    /// Whether nothing more comes out before somebody does something.
-    fn ended(&mut self) -> Result<Option<Came>, Error> {
-        if self.last {
-            self.poll_events()?;
-            if self.changed {
-                self.resize()?;
-                self.tell_format = false;
-                return Ok(Some(Came::Format));
-            }
-            if self.drain == Drain::Asked {
-                return Ok(Some(self.drained()));
-            }
-        }
-        let counted = !self.commands && self.came >= self.submitted;
-        let nothing = self.output.fill.is_none() || counted;
-        if self.drain == Drain::Asked && nothing && self.input.with_driver() == 0 {
-            return Ok(Some(self.drained()));
-        }
-        Ok(None)
-    }
-
-    fn drained(&mut self) -> Came {
-        self.drain = Drain::Done;
-        self.unwatch();
-        Came::Drained
-    }
-
     /// What comes out next, waiting until `deadline`.
     pub(super) fn next(&mut self, deadline: Deadline) -> Result<Option<Came>, Error> {
         loop {
@@ -417,80 +365,18 @@ impl Engine {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
             }
-            let ticking = self.output.fill.as_ref().is_some_and(Fill::is_ticking);
-            queue::sleep(&self.device, &self.epoll, left, ticking)?;
+            queue::sleep(&self.device, &self.epoll, left, self.is_ticking())?;
         }
-    }
-
-    pub(super) fn drain(&mut self) -> Result<(), Error> {
-        match self.drain {
-            Drain::No => self.drain = Drain::Asked,
-            Drain::Asked => return Ok(()),
-            Drain::Done => {
-                // Nothing has gone in since the last one.
-                self.tell_drained = true;
-                return Ok(());
-            }
-        }
-        // A decoder that does not know its stream yet is told when it does: both queues have to run.
-        if self.output.fill.is_some() && self.commands {
-            self.command(abi::CODEC_CMD_STOP)?;
-        }
-        Ok(())
-    }
-
-    /// Out of the stop at the end of a drain.
-    fn resume(&mut self) -> Result<(), Error> {
-        (self.drain, self.last, self.tell_drained) = (Drain::No, false, false);
-        (self.submitted, self.came) = (0, 0);
-        if !self.commands || self.output.fill.is_none() {
-            return Ok(());
-        }
-        self.command(abi::CODEC_CMD_START)?;
-        let Some(fill) = &mut self.output.fill else {
-            return Ok(());
-        };
-        match fill.slots.dequeue(&self.device) {
-            Ok(None) => Ok(()),
-            // Drivers that go on saying that the stream has ended (vicodec): a restart of the queue makes them listen.
-            Ok(Some(_))
-            | Err(Error::Request {
-                errno: Errno::PIPE, ..
-            }) => {
-                fill.stream_off(&self.device)?;
-                fill.stream_on(&self.device, &self.epoll)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Drops everything that is on its way.
-    pub(super) fn flush(&mut self) -> Result<(), Error> {
-        self.unwatch();
-        self.input.stream_off(&self.device)?;
-        if let Some(fill) = &mut self.output.fill {
-            fill.stream_off(&self.device)?;
-        }
-        self.times.clear();
-        (self.drain, self.last, self.tell_drained) = (Drain::No, false, false);
-        (self.submitted, self.came) = (0, 0);
-        self.poll_events()?;
-        if self.changed {
-            // The buffers are of the format before.
-            self.resize()?;
-        } else if let Some(fill) = &mut self.output.fill {
-            fill.stream_on(&self.device, &self.epoll)?;
-        }
-        self.input.stream_on(&self.device)?;
-        self.watch()
     }
 }
 
 impl Drop for Engine {
     /// Stops both queues: frames that wait to be read go back to their producers, those that consumers hold stay valid.
     fn drop(&mut self) {
-        let _ = self.input.stream_off(&self.device);
-        self.input.free(&self.device);
+        // What a driver that does not stop has is let go with the fields, after the device.
+        if self.input.stream_off(&self.device).is_ok() {
+            self.input.free(&self.device);
+        }
         if let Some(fill) = &mut self.output.fill {
             let _ = fill.stream_off(&self.device);
             fill.close();
