@@ -53,6 +53,9 @@ pub struct PixelFormat {
 
 /// `MIPI_FORMAT_MOD_CSI2_PACKED` of libcamera's `formats.h`: vendor 0x0b, value 1.
 const CSI2_PACKED: u64 = (0x0b << 56) | 1;
+/// `IPU3_FORMAT_MOD_PACKED`: 25 samples of 10 bits in 32 bytes. In DRM the same number is a tiling of Intel's GPUs
+/// (`I915_FORMAT_MOD_4_TILED_MTL_RC_CCS`), so it must never leave libcamera as a modifier.
+const IPU3_PACKED: u64 = (0x01 << 56) | 13;
 /// Vendor bytes that libcamera uses for MIPI's and Raspberry Pi's modifiers. In DRM they are other vendors'.
 const VENDORS: [u64; 2] = [0x0b, 0x0c];
 
@@ -119,8 +122,8 @@ impl PixelFormat {
             let (_, packed) = PACKED.iter().find(|(plain, _)| *plain == fourcc)?;
             return Some((*packed, Modifier::LINEAR));
         }
-        let known = !VENDORS.contains(&(self.modifier >> 56)) && fourcc.info().is_some();
-        known.then_some((fourcc, Modifier(self.modifier)))
+        let foreign = VENDORS.contains(&(self.modifier >> 56)) || self.modifier == IPU3_PACKED;
+        (!foreign && fourcc.info().is_some()).then_some((fourcc, Modifier(self.modifier)))
     }
 
     /// The codec, if it is an encoded format.
@@ -160,6 +163,7 @@ impl fmt::Display for PixelFormat {
         match self.modifier {
             0 => Ok(()),
             CSI2_PACKED => f.write_str(" (CSI-2 packed)"),
+            IPU3_PACKED => f.write_str(" (IPU3 packed)"),
             other => write!(f, " (modifier {other:#018x})"),
         }
     }
@@ -361,6 +365,12 @@ mod tests {
             assert_eq!(theirs.frame(), Some((ours, Modifier::LINEAR)));
         }
         assert_eq!(named("MJPEG").codec(), Some(Codec::MJPEG));
+        // What DRM has no name for, although it has the number.
+        for name in ["SRGGB10_IPU3", "SGRBG10_IPU3", "SGBRG10_IPU3", "SBGGR10_IPU3"] {
+            let packed = named(name);
+            assert_eq!((packed.frame(), packed.codec()), (None, None), "{name}");
+            assert!(packed.to_string().ends_with(" (IPU3 packed)"), "{packed}");
+        }
     }
 
     #[test]

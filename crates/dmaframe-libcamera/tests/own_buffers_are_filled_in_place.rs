@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{VIMC, VIRTUAL, alone, frame, open, pixels, viewfinder};
 use dmaframe_alloc::{DmaHeap, FramePool, Request, Udmabuf};
-use dmaframe_core::{Buffer, Fourcc, Layout, Size};
+use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Size};
 use dmaframe_libcamera::{Cameras, Error};
 use dmaframe_testkit::Leaks;
 
@@ -112,4 +112,28 @@ fn buffers_of_another_layout_are_refused_with_the_reason() {
             ..
         })
     ));
+}
+
+/// The camera cannot have what somebody put into a frame of their own, so that counts against the budget like any other
+/// frame that is held.
+#[test]
+fn a_buffer_in_somebodys_own_frame_counts_as_held() {
+    let _alone = alone();
+    let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
+    let layout = configured.formats().next().unwrap().layout().unwrap();
+    let pool = pool(&layout, true);
+    let mut capture = configured.import(0, pool.buffers()).unwrap().start().unwrap();
+    assert_eq!(capture.slots(0), 4);
+    let first = frame(&mut capture);
+    let buffer = Arc::clone(first.buffer());
+    drop(first);
+    // Between its frame's end and the next call it is nobody's; whoever takes it then has it.
+    let theirs = Frame::new(buffer, FrameMeta::default(), Fence::signaled(), Lease::none()).unwrap();
+    // One is elsewhere, two stay with the camera: one is left to share.
+    let mut held: Vec<Frame> = (0..6).map(|_| frame(&mut capture)).collect();
+    let shared = |held: &[Frame]| held.iter().filter(|frame| frame.as_dmabuf().is_some()).count();
+    assert_eq!(shared(&held), 1, "the camera keeps two");
+    drop(theirs);
+    held.extend((0..6).map(|_| frame(&mut capture)));
+    assert_eq!(shared(&held), 2, "it counts no more");
 }

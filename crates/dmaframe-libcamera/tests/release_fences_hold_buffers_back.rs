@@ -5,10 +5,11 @@ mod common;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use common::{VIRTUAL, alone, frame, viewfinder};
+use common::{VIMC, VIRTUAL, alone, frame, viewfinder};
+use dmaframe_alloc::{FramePool, Request, Udmabuf};
 use dmaframe_core::{Fence, Starvation, SyncFile};
 use dmaframe_libcamera::{Capture, ReleaseFences};
-use dmaframe_testkit::{Device as Kit, SwSync, need};
+use dmaframe_testkit::{Device as Kit, SwSync, Vgem, need};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 fn fence(timeline: &SwSync, at: u32) -> Fence {
@@ -190,5 +191,30 @@ fn one_descriptor_tells_of_pictures_and_of_returned_buffers() {
     if capture.try_next().unwrap().is_none() {
         assert_eq!(capture.queued(0), 1);
         drop(frame(&mut capture));
+    }
+}
+
+/// A renderer that only knows implicit sync puts its fence on the dma-buf and drops the frame.
+#[test]
+fn implicit_fences_keep_the_buffer_from_the_camera_when_asked_to() {
+    let _alone = alone();
+    let vgem = Vgem::open(&need!(Kit::VgemRender)).unwrap();
+    for implicit in [false, true] {
+        let configured = viewfinder(need_camera!(VIMC), 4).configure().unwrap();
+        let layout = configured.formats().next().unwrap().layout().unwrap();
+        let pool = FramePool::builder(Request::exact(layout)).slots(4);
+        let pool = pool.allocator(Udmabuf::new()).build().unwrap();
+        let configured = configured.import(0, pool.buffers()).unwrap();
+        let mut capture = configured.implicit_fences(implicit).start().unwrap();
+        let held = frame(&mut capture);
+        let id = held.buffer_id();
+        let number = vgem
+            .attach_write(held.as_dmabuf().unwrap().lend(0).unwrap())
+            .unwrap();
+        drop(held);
+        let came = (0..12).any(|_| frame(&mut capture).buffer_id() == id);
+        assert_eq!(came, !implicit, "filled before its fence has signalled");
+        vgem.signal(number).unwrap();
+        assert!((0..12).any(|_| frame(&mut capture).buffer_id() == id));
     }
 }

@@ -108,6 +108,7 @@ impl CaptureBuilder {
             orientation,
             budget: Budget::default(),
             fences: ReleaseFences::default(),
+            implicit: false,
             controls: Vec::new(),
         })
     }
@@ -174,6 +175,7 @@ pub struct Configured {
     orientation: Orientation,
     budget: Budget,
     fences: ReleaseFences,
+    implicit: bool,
     controls: Vec<(u32, ControlValue)>,
 }
 
@@ -244,6 +246,18 @@ impl Configured {
         self
     }
 
+    /// Also waits for the fences that consumers put on the dma-bufs themselves (implicit sync: OpenGL, older compositors)
+    /// before a buffer is filled again; by default not. Costs a `poll` per object of each frame that comes back, and an
+    /// `EXPORT_SYNC_FILE` (Linux 6.0) where a fence is pending. Nothing blocks on them.
+    ///
+    /// Without it neither libcamera nor V4L2 looks at a dma-buf's fences: whoever drops a frame while a GPU still reads it
+    /// must have said so with [`Frame::release_after`](dmaframe_core::Frame::release_after), or the picture is overwritten
+    /// meanwhile.
+    pub fn implicit_fences(mut self, wait: bool) -> Self {
+        self.implicit = wait;
+        self
+    }
+
     /// Asks for so many frames a second (`FrameDurationLimits`); a camera that cannot be asked runs as it does.
     pub fn fps(self, frames: u32) -> Self {
         use libcamera::control::ControlEntry;
@@ -284,6 +298,7 @@ impl Configured {
             orientation,
             budget,
             fences,
+            implicit,
             controls,
         } = self;
         let id = camera.id().to_owned();
@@ -319,7 +334,7 @@ impl Configured {
                 format,
                 memories,
                 import.as_deref(),
-                (budget, fences),
+                (budget, fences, implicit),
                 &watcher,
             )?);
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use dmaframe_core::capture::{Captured, Sequence, Stats};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{
-    Bitstream, Budget, Buffer, Codec, Deadline, Delivery, DeviceClaim, Fence, Frame, FrameMeta, Object,
-    ReturnQueue,
+    Access, Bitstream, Budget, Buffer, Codec, Deadline, Delivery, DeviceClaim, Fence, Frame, FrameMeta,
+    Object, ReturnQueue, Waited,
 };
 use libcamera::framebuffer::{AsFrameBuffer, FrameMetadataStatus};
 use rustix::event::epoll;
@@ -42,8 +42,39 @@ pub(crate) struct Slot {
     pub(crate) place: Place,
     /// While libcamera has the buffer, or we do on its behalf.
     claim: Option<DeviceClaim>,
+    /// Somebody who kept a handle of the buffer had it in a frame of their own when it was last looked at.
+    elsewhere: bool,
     /// To be handed to libcamera with the buffer.
     fence: Option<Fence>,
+}
+
+impl Slot {
+    /// Claims the buffer if it is not yet; `false` when somebody who kept a handle of it has it in a frame of their own. It
+    /// joins again when that is gone, and counts as held until then.
+    fn claim(&mut self) -> Result<bool, dmaframe_core::Error> {
+        if self.claim.is_none() {
+            match self.buffer.claim_for_device() {
+                Ok(claim) => self.claim = Some(claim),
+                Err(dmaframe_core::Error::InUse { .. }) => {
+                    self.elsewhere = true;
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.elsewhere = false;
+        Ok(true)
+    }
+
+    /// Whether consumers have it.
+    fn is_held(&mut self) -> bool {
+        match self.place {
+            Place::Out | Place::Fenced => true,
+            Place::Camera => false,
+            // Looked at again: the frame may have ended since.
+            Place::Home => self.elsewhere && !matches!(self.claim(), Ok(true)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -56,6 +87,8 @@ pub(crate) struct Stream {
     /// Slots in [`Place::Fenced`], with what they wait for.
     fenced: Vec<(usize, Fence)>,
     fences: ReleaseFences,
+    /// Whether fences on the dma-bufs themselves hold a buffer back too.
+    implicit: bool,
     budget: Budget,
     sequence: Sequence,
     pub(crate) stats: Stats,
@@ -73,7 +106,7 @@ impl Stream {
         format: StreamFormat,
         memories: Vec<FrameMemory>,
         imported: Option<&[Arc<Buffer>]>,
-        (budget, fences): (Budget, ReleaseFences),
+        (budget, fences, implicit): (Budget, ReleaseFences, bool),
         watcher: &OwnedFd,
     ) -> Result<Self, Error> {
         let generation = dmaframe_core::next_generation();
@@ -92,6 +125,7 @@ impl Stream {
                 buffer,
                 place: Place::Home,
                 claim: None,
+                elsewhere: false,
                 fence: None,
             });
         }
@@ -121,6 +155,7 @@ impl Stream {
             returns,
             fenced: Vec::new(),
             fences,
+            implicit,
             budget,
             sequence: Sequence::default(),
             stats: Stats::default(),
@@ -132,7 +167,13 @@ impl Stream {
     /// Takes back what consumers gave, and what their fences held back until now.
     pub(crate) fn reclaim(&mut self, watcher: &OwnedFd) {
         while let Some(returned) = self.returns.next() {
-            self.back(watcher, returned.slot, returned.fence, self.fences);
+            let mut fence = returned.fence;
+            if let Some(slot) = self.slots.get(returned.slot).filter(|_| self.implicit) {
+                for object in slot.buffer.objects() {
+                    fence = with_implicit(object, fence);
+                }
+            }
+            self.back(watcher, returned.slot, fence, self.fences);
         }
         for entry in (0..self.fenced.len()).rev() {
             // A fence the kernel will not be asked about is treated as pending: too late is safe, too early is not.
@@ -182,14 +223,8 @@ impl Stream {
             if slot.place != Place::Home {
                 continue;
             }
-            if slot.claim.is_none() {
-                match slot.buffer.claim_for_device() {
-                    Ok(claim) => slot.claim = Some(claim),
-                    // Somebody kept a handle of the buffer and has it in a frame of their own: it joins again when that
-                    // is gone, and counts as held until then.
-                    Err(dmaframe_core::Error::InUse { .. }) => continue,
-                    Err(error) => return Err(error),
-                }
+            if !slot.claim()? {
+                continue;
             }
             slot.place = Place::Camera;
             return Ok(Some((index, slot.memory.handle(), slot.fence.take())));
@@ -287,8 +322,8 @@ impl Stream {
                 .dropped("the camera filled fewer bytes than the picture has");
             return Ok(None);
         }
-        let held = |slot: &&Slot| matches!(slot.place, Place::Out | Place::Fenced);
-        let outstanding = self.slots.iter().filter(held).count();
+        let held = self.slots.iter_mut().map(Slot::is_held);
+        let outstanding = held.filter(|held| *held).count();
         let delivery = self.budget.decide(limit, outstanding);
         if delivery == Delivery::Drop {
             self.stats.dropped += 1;
@@ -305,7 +340,13 @@ impl Stream {
         let copied = captured.detach(Deadline::now());
         // The buffer comes back through the queue like any other.
         drop(captured);
-        let (copy, bytes) = copied.map_err(Error::core(camera))?;
+        // A copy that cannot be made (of tiled pictures, of memory that somebody put a fence on, for want of memory) costs
+        // this picture and not the stream.
+        let Ok((copy, bytes)) = copied else {
+            self.stats.dropped += 1;
+            self.hop.dropped(NOT_COPIED);
+            return Ok(None);
+        };
         self.stats.detached += 1;
         self.hop.cpu_copy(bytes, HELD);
         Ok(Some(copy))
@@ -349,11 +390,16 @@ impl Stream {
             .all(|(used, needed)| *used == 0 || used >= needed)
     }
 
-    /// Leaves libcamera's frame buffers to it for good.
+    /// Leaves libcamera's frame buffers to it for good, and with those that it has not given back the claims: a device may
+    /// write them still, so nobody who kept a handle may ever make a frame of one.
     pub(crate) fn abandon(&mut self) {
         self.returns.close();
         for slot in self.slots.drain(..) {
-            std::mem::forget(slot.memory);
+            if slot.place == Place::Camera {
+                std::mem::forget(slot);
+            } else {
+                std::mem::forget(slot.memory);
+            }
         }
     }
 
@@ -365,11 +411,25 @@ impl Stream {
 }
 
 const HELD: &str = "consumers hold all buffers but those the camera needs";
+const NOT_COPIED: &str =
+    "consumers hold all buffers but those the camera needs, and the picture could not be copied";
 
 impl Drop for Stream {
     fn drop(&mut self) {
         // Leases that are out do nothing more.
         self.returns.close();
+    }
+}
+
+/// `fence` and what is pending on the object itself. Where the kernel cannot tell (before 6.0), `fence` alone.
+fn with_implicit(object: &Object, fence: Fence) -> Fence {
+    let idle = object.wait_idle(Access::Write, Deadline::now());
+    if !matches!(idle, Ok(Waited::TimedOut)) {
+        return fence;
+    }
+    match object.export_fence(Access::Write) {
+        Ok(implicit) => fence.merge(implicit),
+        Err(_) => fence,
     }
 }
 
