@@ -41,8 +41,11 @@ pub enum Error {
         /// What the daemon says.
         message: String,
     },
-    /// A set of formats of which PipeWire has a name for none.
-    #[error("{name} has no format that PipeWire has a name for: {formats}")]
+    /// A set of formats of which nothing can be offered: PipeWire has a name for none, or not with the kinds of memory asked
+    /// for.
+    #[error(
+        "{name} has no format that can be offered ({formats}): PipeWire must have a name for it, and shared memory is LINEAR"
+    )]
     NoFormat {
         /// The set.
         name: String,
@@ -82,6 +85,12 @@ pub enum Error {
         "the stream's buffers are imported ones, and the frame is in none of them that is free: nothing may be copied there"
     )]
     Imported,
+    /// Buffers that cannot be a camera's.
+    #[error("the buffers to import cannot be a camera's: {reason}")]
+    Import {
+        /// The first of them that is wrong, and why.
+        reason: String,
+    },
     /// Memory of a kind that a peer does not take.
     #[error("the consumers take memory of the kinds {wanted:#x}, not {kind}")]
     Memory {

@@ -24,7 +24,7 @@ mod wake;
 #[cfg(feature = "link")]
 pub use camera::{CameraBuilder, CameraEvent, CameraStats, Pushed, VirtualCamera};
 #[cfg(feature = "link")]
-pub use capture::{CaptureBuilder, CaptureStream, Damage, Event, Stats, Target};
+pub use capture::{CaptureBuilder, CaptureStream, Damage, Event, Stats, Target, Unguarded};
 #[cfg(feature = "link")]
 pub use error::{Error, Rejected};
 #[cfg(feature = "link")]

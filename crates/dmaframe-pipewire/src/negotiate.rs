@@ -1,21 +1,43 @@
 //! What both ends of a stream, the one that reads and the one that writes, say of themselves and of their buffers.
 
-use dmaframe_core::TimelineDevice;
 use dmaframe_core::negotiate::FormatSet;
+use dmaframe_core::{Fourcc, Size, TimelineDevice};
 
 use crate::error::Error;
-use crate::pod::{self, BuffersOffer, PodBuf, meta_type, spa_of_fourcc};
+use crate::pod::{self, BuffersOffer, FormatOffer, PodBuf, meta_type};
 use crate::sys::{MAX_DAMAGE, Version, meta_size};
 
-/// Refuses a set that has nothing PipeWire has a name for.
-pub(crate) fn check(formats: &FormatSet) -> Result<(), Error> {
-    if formats.fourccs().any(|fourcc| spa_of_fourcc(fourcc).is_some()) {
-        return Ok(());
+/// Which kinds of memory formats are offered with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// Without a modifier: shared memory, and cameras' dma-bufs.
+    pub(crate) plain: bool,
+    /// With modifiers.
+    pub(crate) modifiers: bool,
+}
+
+impl Taken {
+    /// The offers of a set, best first.
+    pub(crate) fn of(self, formats: &FormatSet, make: impl Fn(Fourcc) -> FormatOffer) -> Vec<FormatOffer> {
+        let (mut offers, _) = FormatOffer::of_set(formats, self.plain, make);
+        offers.retain(|offer| self.modifiers || !offer.has_modifiers());
+        offers
     }
-    Err(Error::NoFormat {
-        name: formats.name().to_owned(),
-        formats: crate::error::list(formats),
-    })
+
+    /// Refuses a set of which nothing would be offered: nobody could ever be linked.
+    pub(crate) fn check(self, formats: &FormatSet) -> Result<(), Error> {
+        let any = Size::new(1, 1);
+        if self
+            .of(formats, |fourcc| FormatOffer::new(fourcc, any))
+            .is_empty()
+        {
+            return Err(Error::NoFormat {
+                name: formats.name().to_owned(),
+                formats: crate::error::list(formats),
+            });
+        }
+        Ok(())
+    }
 }
 
 /// The device for explicit sync, where both the library and the daemon know it.

@@ -10,7 +10,7 @@ use dmaframe_core::{Budget, Fourcc, Modifier, Size, Starvation, TimelineDevice};
 use super::worker::{Config, Worker};
 use super::{CaptureStream, Shared};
 use crate::error::Error;
-use crate::negotiate;
+use crate::negotiate::Taken;
 use crate::thread::{Connection, LoopThread};
 
 /// Which node to read from.
@@ -25,6 +25,19 @@ pub enum Target {
     Node(u32),
     /// None: somebody else makes the link (`pw-link`, a patch bay).
     Unlinked,
+}
+
+/// What consumers get of a node that takes its buffers back by itself ([`Stats::unguarded`](super::Stats::unguarded)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unguarded {
+    /// The node's own memory. A frame shows its picture until the node has filled all its other buffers, and the next
+    /// pictures from then on: at 30 pictures a second and with 8 buffers after about a fifth of a second. For consumers
+    /// that are done with a picture when the next ones come; more [`CaptureBuilder::buffers`] give them more time.
+    #[default]
+    InPlace,
+    /// A copy of each picture, made as it comes: for consumers that keep pictures.
+    Copy,
 }
 
 /// What a capture is to be like; made by [`CaptureStream::builder`].
@@ -42,6 +55,7 @@ pub struct CaptureBuilder {
     buffers: u32,
     queue: usize,
     budget: Budget,
+    unguarded: Unguarded,
     timelines: Option<TimelineDevice>,
 }
 
@@ -72,6 +86,7 @@ impl CaptureBuilder {
             buffers: 8,
             queue: 2,
             budget: Budget::default(),
+            unguarded: Unguarded::default(),
             timelines: None,
         }
     }
@@ -155,6 +170,13 @@ impl CaptureBuilder {
         self
     }
 
+    /// What consumers get of nodes that take their buffers back whoever holds them, as PipeWire's own nodes for V4L2 and
+    /// libcamera cameras do. [`Unguarded::InPlace`] unless said otherwise.
+    pub fn unguarded(mut self, policy: Unguarded) -> Self {
+        self.unguarded = policy;
+        self
+    }
+
     /// Takes explicit sync: frames then come with a timeline point as their acquire fence, and release fences are given
     /// to the node instead of being waited for here. Any DRM device with timelines will do; the syncobjs of the node are
     /// imported into it. PipeWire 1.2 on both sides; with an older one this does nothing.
@@ -178,9 +200,14 @@ impl CaptureBuilder {
     /// Connects to the daemon, on a thread of the stream's own. Waits for the daemon's answer, not for a picture.
     ///
     /// # Errors
-    /// [`Error::Connect`], [`Error::NoFormat`], [`Error::Name`], [`Error::Os`].
+    /// [`Error::NoFormat`] where nothing would be offered, also because of [`CaptureBuilder::shared_memory`] and
+    /// [`CaptureBuilder::dmabuf`]; [`Error::Connect`], [`Error::Name`], [`Error::Os`].
     pub fn start(mut self) -> Result<CaptureStream, Error> {
-        negotiate::check(&self.formats)?;
+        let taken = Taken {
+            plain: self.shared_memory,
+            modifiers: self.dmabuf,
+        };
+        taken.check(&self.formats)?;
         let name = self.connection.name.clone();
         let mut properties = vec![
             ("media.type", "Video".into()),
@@ -201,12 +228,12 @@ impl CaptureBuilder {
         let shared = Arc::new(Shared::new(&name, self.queue)?);
         let config = Config {
             formats: self.formats,
-            shared_memory: self.shared_memory,
-            dmabuf: self.dmabuf,
+            taken,
             size: self.size,
             framerate: self.framerate,
             buffers: self.buffers,
             budget: self.budget,
+            unguarded: self.unguarded,
             timelines: self.timelines,
             target: id,
             autoconnect,
@@ -215,6 +242,10 @@ impl CaptureBuilder {
             let shared = Arc::clone(&shared);
             move || Worker::new(config, shared)
         })?;
-        Ok(CaptureStream { shared, thread })
+        Ok(CaptureStream {
+            shared,
+            taken,
+            thread,
+        })
     }
 }

@@ -16,9 +16,10 @@ use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Deadline, Frame, Rect};
 
-pub use builder::{CaptureBuilder, Target};
+pub use builder::{CaptureBuilder, Target, Unguarded};
 
 use crate::error::Error;
+use crate::negotiate::Taken;
 use crate::pod::VideoFormat;
 use crate::thread::LoopThread;
 use crate::wake::Signal;
@@ -77,22 +78,35 @@ pub struct Stats {
     pub stale: u64,
     /// Buffers that do not hold what they promise; not handed out.
     pub refused: u64,
+    /// Pictures that the node wrote into a buffer of which a frame was still out; not handed out, but that frame shows them.
+    /// Only unguarded nodes do.
+    pub overwritten: u64,
     /// Buffers in use now.
     pub buffers: u64,
     /// Whether those are shared with explicit sync.
     pub explicit_sync: bool,
+    /// Whether the node takes buffers back whoever holds them ([`CaptureBuilder::unguarded`]).
+    pub unguarded: bool,
 }
 
 /// A stream of frames from a camera, a screencast or any other video node.
 ///
 /// Frames are the node's own dma-bufs (or sealed memfds) and go back to it when the last clone drops, from any thread;
-/// holding them never stalls the node ([`CaptureBuilder::budget`]). Frames outlive renegotiations, the node, the daemon
+/// holding them never stalls the node ([`CaptureBuilder::budget`]).
+///
+/// A node that is another program's stream (a virtual camera, a screencast) does not write a buffer that a frame is in.
+/// **PipeWire's own nodes for V4L2 and libcamera cameras do**, whoever holds it: their frames are good until the node has
+/// gone once through its other buffers. [`Stats::unguarded`] says that a node is one of these, [`Stats::overwritten`] how
+/// often it happened, and [`CaptureBuilder::unguarded`] has each picture copied instead.
+///
+/// Frames outlive renegotiations, the node, the daemon
 /// and this stream; their leases then do nothing.
 ///
 /// Dropping it disconnects and joins its thread.
 #[derive(Debug)]
 pub struct CaptureStream {
     shared: Arc<Shared>,
+    taken: Taken,
     #[expect(dead_code, reason = "its drop ends the thread")]
     thread: LoopThread,
 }
@@ -249,9 +263,15 @@ impl CaptureStream {
 
     /// Offers other formats from now on, without a new stream: for an importer that refused a pair
     /// ([`dmaframe_core::negotiate::Offers::refuse`]). The node is asked anew; frames keep coming until it has answered.
-    pub fn set_formats(&self, formats: FormatSet) {
+    /// Does not block.
+    ///
+    /// # Errors
+    /// [`Error::NoFormat`] where nothing would be offered; the offers stay as they were.
+    pub fn set_formats(&self, formats: FormatSet) -> Result<(), Error> {
+        self.taken.check(&formats)?;
         self.shared.inbox().new_formats = Some(formats);
         self.shared.commands.set();
+        Ok(())
     }
 
     /// The format now; `None` until one was negotiated.

@@ -32,6 +32,8 @@ pub(super) struct Entry {
     chunks: ArrayVec<Chunk, MAX_PLANES>,
     buffer: Option<Arc<Buffer>>,
     pub(super) sync: Option<Sync>,
+    /// A frame of it is out, or on its way back.
+    pub(super) out: bool,
     /// What the last consumer's work has to end with before the node may write again.
     pub(super) fenced: Option<Fence>,
 }
@@ -91,6 +93,7 @@ impl Pool {
                 chunks: ArrayVec::new(),
                 buffer: None,
                 sync,
+                out: false,
                 fenced: None,
             });
         }
@@ -133,6 +136,11 @@ pub(super) enum Wrapped {
 }
 
 impl Entry {
+    /// Whether the buffer is not the node's now, as far as we are concerned: it has been given out and not given back.
+    pub(super) fn is_away(&self) -> bool {
+        self.out || self.fenced.is_some()
+    }
+
     /// The chunks of this picture, each read once.
     fn read_chunks(&self, stream: &Stream) -> ArrayVec<Chunk, MAX_PLANES> {
         (0..self.blocks.memory().len())
@@ -167,12 +175,9 @@ impl Entry {
         let unchanged =
             chunks.len() == self.chunks.len() && chunks.iter().zip(&self.chunks).all(|(a, b)| same(a, b));
         if let Some(buffer) = self.buffer.as_ref().filter(|_| unchanged) {
-            return Ok(Wrapped::Shared(queue.frame(
-                self.slot.index,
-                buffer,
-                meta,
-                acquire,
-            )?));
+            let frame = queue.frame(self.slot.index, buffer, meta, acquire)?;
+            self.out = true;
+            return Ok(Wrapped::Shared(frame));
         }
         let modifier = format.modifier().unwrap_or(Modifier::LINEAR);
         let planes = self.blocks.planes(format.fourcc, format.size, &chunks)?;
@@ -195,6 +200,7 @@ impl Entry {
                 )?);
                 self.chunks = chunks;
                 let frame = queue.frame(self.slot.index, &buffer, meta, acquire)?;
+                self.out = true;
                 self.buffer = Some(buffer);
                 Ok(Wrapped::Shared(frame))
             }

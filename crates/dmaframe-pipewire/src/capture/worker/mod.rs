@@ -1,37 +1,36 @@
 //! The loop thread's half of a capture.
 
+mod deliver;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dmaframe_core::negotiate::FormatSet;
-use dmaframe_core::{
-    Budget, Clock, Deadline, Delivery, Fence, Frame, FrameMeta, Size, TimelineDevice, Timestamp,
-};
+use dmaframe_core::{Budget, Fence, Size, TimelineDevice};
 use pipewire::stream::StreamFlags;
 
-use super::pool::{Pool, Sync, Wrapped};
-use super::{Damage, Event, Shared};
+use super::builder::Unguarded;
+use super::pool::{Pool, Sync};
+use super::{Event, Shared};
 use crate::error::Error;
 use crate::negotiate;
-use crate::pod::{self, BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data, param};
-use crate::sys::{Direction, Handler, MAX_BUFFERS, Slot, State, Stream, SyncPoints, Version, header_flag};
+use crate::pod::{BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data, param};
+use crate::sys::{Direction, Handler, Slot, State, Stream, Version};
 use crate::thread;
 use crate::wake::WakeSet;
-
-const HELD: &str = "consumers hold all buffers but those the node needs";
 
 /// What the builder fixed.
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) formats: FormatSet,
-    pub(super) shared_memory: bool,
-    pub(super) dmabuf: bool,
+    pub(super) taken: negotiate::Taken,
     pub(super) size: Size,
     pub(super) framerate: (u32, u32),
     pub(super) buffers: u32,
     pub(super) budget: Budget,
+    pub(super) unguarded: Unguarded,
     pub(super) timelines: Option<TimelineDevice>,
     pub(super) target: Option<u32>,
     pub(super) autoconnect: bool,
@@ -79,11 +78,8 @@ impl Worker {
                 .framerate(self.config.framerate)
                 .any_rate()
         };
-        let (offers, _) = FormatOffer::of_set(&self.formats.borrow(), self.config.shared_memory, make);
-        let kept = offers
-            .iter()
-            .filter(|offer| self.config.dmabuf || !offer.has_modifiers());
-        kept.map(FormatOffer::to_pod).collect()
+        let offers = self.config.taken.of(&self.formats.borrow(), make);
+        offers.iter().map(FormatOffer::to_pod).collect()
     }
 
     /// What we ask of buffers of the final format.
@@ -122,145 +118,6 @@ impl Worker {
         }
     }
 
-    /// One filled buffer.
-    fn deliver(&self, stream: &Stream, slot: Slot) {
-        let mut pool = self.pool.borrow_mut();
-        let format = self.format.borrow();
-        let (Some(pool), Some(format)) = (pool.as_mut(), format.as_ref()) else {
-            stream.queue(slot);
-            return;
-        };
-        let generation = pool.generation();
-        let (count, outstanding) = (pool.len(), pool.queue.outstanding());
-        let queue = Arc::clone(&pool.queue);
-        let Some(Some(entry)) = pool.entries.get_mut(slot.index) else {
-            stream.queue(slot);
-            return;
-        };
-        if let (Some(sync), Some(points)) = (&mut entry.sync, stream.sync_points(slot)) {
-            // Whatever becomes of the picture, its release point will be signalled: the producer may wait for it.
-            sync.points = points;
-            let flags = points.flags & !SyncPoints::UNSCHEDULED_RELEASE;
-            stream.set_sync_points(slot, SyncPoints { flags, ..points });
-        }
-        let header = stream.header(slot).unwrap_or_default();
-        let damaged = header.flags & header_flag::CORRUPTED != 0 || entry.is_damaged(stream);
-        let stale = self.count_gaps(&header, damaged);
-        if damaged || stale {
-            let mut inbox = self.shared.inbox();
-            let count = if damaged {
-                &mut inbox.stats.damaged
-            } else {
-                &mut inbox.stats.stale
-            };
-            *count += 1;
-            drop(inbox);
-            self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
-            return;
-        }
-        let delivery = self.config.budget.decide(count, outstanding);
-        if delivery == Delivery::Drop {
-            self.shared.inbox().stats.dropped += 1;
-            self.shared.hop.dropped(HELD);
-            self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
-            return;
-        }
-        let meta = self.meta(stream, slot, format, &header);
-        let wrapped = entry.wrap(stream, &queue, generation, format, meta);
-        let event = match wrapped {
-            Ok(Wrapped::Shared(frame)) if delivery == Delivery::Share => {
-                self.shared.inbox().stats.delivered += 1;
-                self.shared.hop.zero_copy();
-                Some(frame)
-            }
-            // The buffer comes back through the queue when `frame` drops.
-            Ok(Wrapped::Shared(frame)) => self.detach(&frame),
-            Ok(Wrapped::Copied(frame, bytes)) => {
-                self.shared.inbox().stats.detached += 1;
-                let reason = "the node's memfd is not sealed: it could shrink under a reader";
-                self.shared.hop.cpu_copy(bytes, reason);
-                self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
-                Some(frame)
-            }
-            Err(_) => {
-                self.shared.inbox().stats.refused += 1;
-                self.shared
-                    .hop
-                    .dropped("the buffer does not hold the picture that it says it has");
-                self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
-                None
-            }
-        };
-        if let Some(frame) = event {
-            self.shared.push(Event::Frame(frame));
-        }
-    }
-
-    fn detach(&self, frame: &Frame) -> Option<Frame> {
-        match frame.detach(Deadline::now()) {
-            Ok(copy) => {
-                self.shared.inbox().stats.detached += 1;
-                self.shared.hop.cpu_copy(frame.layout().tight_len(), HELD);
-                Some(copy)
-            }
-            // Tiled, or still being written: a copy would have to wait.
-            Err(_) => {
-                self.shared.inbox().stats.dropped += 1;
-                self.shared
-                    .hop
-                    .dropped("consumers hold all buffers, and the picture cannot be copied now");
-                None
-            }
-        }
-    }
-
-    fn meta(
-        &self,
-        stream: &Stream,
-        slot: Slot,
-        format: &VideoFormat,
-        header: &crate::sys::Header,
-    ) -> FrameMeta {
-        let mut meta = FrameMeta::default();
-        meta.color = format.color;
-        if stream.header(slot).is_some() {
-            meta.sequence = Some(header.seq);
-            meta.timestamp = u64::try_from(header.pts).ok().map(|ns| Timestamp {
-                ns,
-                // The graph's clock is CLOCK_MONOTONIC, and so are the cameras' times.
-                clock: Clock::Monotonic,
-            });
-        }
-        let crop = stream.crop(slot).and_then(crate::sys::Crop::rect);
-        meta.visible = crop.filter(|rect| rect.fits(format.size));
-        let transform = stream.transform(slot).and_then(pod::orientation_of);
-        meta.orientation = transform.unwrap_or_default();
-        if let Some(damage) = stream.damage(slot).filter(|rects| !rects.is_empty()) {
-            meta.extensions.insert(Damage(damage.to_vec()));
-        }
-        meta
-    }
-
-    /// Counts missing pictures, and says whether this one is older than one that was handed out: under load a node can
-    /// have written the next picture into a buffer before this side comes to it, and the ones between follow.
-    fn count_gaps(&self, header: &crate::sys::Header, damaged: bool) -> bool {
-        // Numbers that stand still or go far back are those of nodes that do not count, or start anew.
-        const BACK: u64 = MAX_BUFFERS as u64;
-        if let Some(last) = self.last_sequence.get() {
-            let step = header.seq.wrapping_sub(last);
-            if (2..1 << 32).contains(&step) {
-                self.shared.inbox().stats.gaps += step - 1;
-            }
-            if (1..=BACK).contains(&last.wrapping_sub(header.seq)) {
-                return true;
-            }
-        }
-        if !damaged {
-            self.last_sequence.set(Some(header.seq));
-        }
-        false
-    }
-
     /// Gives a buffer back to the node.
     fn release(&self, stream: &Stream, slot: Slot, sync: Option<&Sync>, fence: Fence) {
         if let Some(sync) = sync {
@@ -283,6 +140,10 @@ impl Worker {
         let Some(pool) = pool.as_mut() else { return };
         while let Some(returned) = pool.queue.next() {
             if let Some(Some(entry)) = pool.entries.get_mut(returned.slot) {
+                if !std::mem::take(&mut entry.out) {
+                    // No frame came of it, and the buffer went back at once.
+                    continue;
+                }
                 let fence = returned.fence.into_pollable();
                 let explicit = entry.sync.is_some() && matches!(fence, Fence::Signaled | Fence::SyncFile(_));
                 if explicit || fence.is_trivial() || fence.is_done().unwrap_or(false) {
@@ -312,6 +173,13 @@ impl Worker {
             self.wake.tick(Duration::from_millis(5));
         }
     }
+}
+
+/// Whether the node looks who still has a buffer before it writes it again. Who does counts its users in the buffer, and
+/// such a count is there only where both sides know it: streams of clients do. PipeWire's own nodes for V4L2 and libcamera
+/// do not: they take a buffer back as soon as the next one is filled.
+fn is_guarded(stream: &Stream, slot: Slot) -> bool {
+    stream.busy(slot).is_some()
 }
 
 impl Handler for Worker {
@@ -384,6 +252,7 @@ impl Handler for Worker {
         let mut inbox = self.shared.inbox();
         inbox.stats.buffers = pool.len() as u64;
         inbox.stats.explicit_sync = pool.entries.iter().flatten().any(|entry| entry.sync.is_some());
+        inbox.stats.unguarded = !is_guarded(stream, slot);
     }
 
     fn remove_buffer(&self, _stream: &Stream, _slot: Slot) {
