@@ -188,8 +188,8 @@ impl Blocks {
     }
 
     /// The planes of a picture, each naming its block as its object. Of dma-bufs neither `max_size` nor the chunk's
-    /// size is looked at. One block for several planes holds them one behind another, with strides in proportion, as
-    /// V4L2 and GStreamer lay them out.
+    /// size is looked at. One block for several planes holds them one behind another: a memfd whose chunk is exactly what
+    /// GStreamer's default layout needs has that layout, and in all others strides are in proportion, as V4L2 has it.
     ///
     /// Whether the planes lie inside the memory is for [`dmaframe_core::Layout::check`] to say, with sizes from the
     /// kernel.
@@ -236,39 +236,100 @@ impl Blocks {
                 }
                 offset += u64::from(block.map_offset);
             }
+            if let [only] = self.memory.as_slice() {
+                let gstreamer = gstreamers_planes(fourcc, size)
+                    .filter(|own| only.kind == DataKind::MemFd && own.is_all_of(chunk));
+                return match gstreamer {
+                    Some(own) => Ok(own.at(offset)),
+                    None => in_proportion(fourcc, size, offset, stride).ok_or(refused),
+                };
+            }
             planes.push(Plane {
                 object: index,
                 offset,
                 stride,
             });
-            if self.memory.len() == 1 {
-                let rows =
-                    |plane: &PlaneFormat, stride: u32| u64::from(stride) * u64::from(plane.rows(size.height));
-                // Nothing that saturates here passes the core's check against the memory's true size.
-                let mut end = offset.saturating_add(rows(&info.planes()[0], stride));
-                for plane in &info.planes()[1..] {
-                    let stride =
-                        proportional(stride, &info.planes()[0], plane).ok_or_else(|| refused.clone())?;
-                    planes.push(Plane {
-                        object: 0,
-                        offset: end,
-                        stride,
-                    });
-                    end = end.saturating_add(rows(plane, stride));
-                }
-            }
         }
         Ok(planes)
     }
 }
 
+/// All planes in one block, by the first one's stride: one behind another, with strides in proportion, as V4L2 lays them
+/// out. `None` for a stride that does not divide.
+pub(crate) fn in_proportion(
+    fourcc: Fourcc,
+    size: Size,
+    offset: u64,
+    stride: u32,
+) -> Option<ArrayVec<Plane, MAX_PLANES>> {
+    let formats = fourcc.info()?.planes();
+    let (mut planes, mut end) = (ArrayVec::new(), offset);
+    for format in formats {
+        let stride = proportional(stride, &formats[0], format)?;
+        planes.push(Plane {
+            object: 0,
+            offset: end,
+            stride,
+        });
+        // Nothing that saturates here passes the core's check against the memory's true size.
+        end = end.saturating_add(u64::from(stride) * u64::from(format.rows(size.height)));
+    }
+    Some(planes)
+}
+
 /// The stride of another plane in the same block: as many bytes as the first plane's stride holds samples for.
 fn proportional(stride: u32, first: &PlaneFormat, other: &PlaneFormat) -> Option<u32> {
+    if first == other {
+        return Some(stride);
+    }
     let columns = u64::from(stride) / u64::from(first.block_bytes) * u64::from(first.block_width);
     let scaled = columns
         .div_ceil(u64::from(other.h_sub))
         .div_ceil(u64::from(other.block_width));
     u32::try_from(scaled * u64::from(other.block_bytes)).ok()
+}
+
+/// All planes in one block as GStreamer has them by default (`gst_video_info_set_format`): each with a stride of its own,
+/// a multiple of 4, and an even number of rows where chroma has half of them. At odd sizes that is not in proportion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GstreamersPlanes {
+    pub(crate) planes: ArrayVec<Plane, MAX_PLANES>,
+    /// Bytes of all.
+    pub(crate) len: u64,
+}
+
+impl GstreamersPlanes {
+    /// Whether the chunk is of exactly these.
+    fn is_all_of(&self, chunk: &Chunk) -> bool {
+        u64::from(chunk.size) == self.len
+            && self.planes.first().map(|plane| i64::from(plane.stride)) == Some(i64::from(chunk.stride))
+    }
+
+    fn at(mut self, start: u64) -> ArrayVec<Plane, MAX_PLANES> {
+        for plane in &mut self.planes {
+            plane.offset = plane.offset.saturating_add(start);
+        }
+        self.planes
+    }
+}
+
+/// GStreamer's default layout; `None` for a format without a table entry, or a size that overflows.
+pub(crate) fn gstreamers_planes(fourcc: Fourcc, size: Size) -> Option<GstreamersPlanes> {
+    let formats = fourcc.info()?.planes();
+    let v_sub = formats.iter().map(|format| u32::from(format.v_sub)).max()?;
+    let height = size.height.checked_next_multiple_of(v_sub)?;
+    let (mut planes, mut len) = (ArrayVec::new(), 0u64);
+    for format in formats {
+        let stride = format.row_bytes(size.width).checked_next_multiple_of(4)?;
+        let stride = u32::try_from(stride).ok()?;
+        planes.push(Plane {
+            object: 0,
+            offset: len,
+            stride,
+        });
+        len = len.checked_add(u64::from(stride) * u64::from(format.rows(height)))?;
+    }
+    Some(GstreamersPlanes { planes, len })
 }
 
 #[cfg(test)]
@@ -322,6 +383,44 @@ mod tests {
             .unwrap();
         assert_eq!((planes[1].offset, planes[1].stride), (642 * 361, 321));
         assert_eq!(planes[2].offset, 642 * 361 + 321 * 181);
+    }
+
+    #[test]
+    fn one_block_of_gstreamers_own_size_is_read_as_gstreamer_lays_it_out() {
+        // `gst_video_info_set_format` of each.
+        for (fourcc, (width, height), strides, offsets, len) in [
+            (
+                Fourcc::YUV420,
+                (641, 361),
+                &[644, 324, 324][..],
+                &[0, 233_128, 291_772][..],
+                350_416,
+            ),
+            (Fourcc::YVU420, (6, 4), &[8, 4, 4], &[0, 32, 40], 48),
+            (Fourcc::NV12, (641, 361), &[644, 644], &[0, 233_128], 349_692),
+            (Fourcc::NV24, (641, 361), &[644, 1284], &[0, 232_484], 696_008),
+            (Fourcc::YUV422, (645, 3), &[648, 324, 324], &[0, 1944, 2916], 3888),
+        ] {
+            let size = Size::new(width, height);
+            let read = |kind, size_of_chunk| {
+                let blocks = Blocks::sort(fourcc, &[block(kind)]).unwrap();
+                let mut chunk = chunk(64, strides[0]);
+                chunk.size = size_of_chunk;
+                blocks.planes(fourcc, size, &[chunk]).unwrap()
+            };
+            let planes = read(DataKind::MemFd, len);
+            let found: Vec<_> = planes.iter().map(|p| (p.offset, p.stride)).collect();
+            let wanted: Vec<_> = offsets
+                .iter()
+                .zip(strides)
+                .map(|(offset, stride)| (offset + 64, stride.unsigned_abs()))
+                .collect();
+            assert_eq!(found, wanted, "{fourcc} {size}");
+            // Of another size it is somebody else's; of a dma-buf the size says nothing.
+            let other = in_proportion(fourcc, size, 64, strides[0].unsigned_abs()).unwrap();
+            assert_eq!(read(DataKind::MemFd, len - 1), other, "{fourcc} {size}");
+            assert_eq!(read(DataKind::DmaBuf, len), other, "{fourcc} {size}");
+        }
     }
 
     #[test]

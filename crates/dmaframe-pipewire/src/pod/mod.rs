@@ -23,6 +23,8 @@ mod read;
 mod write;
 
 pub use blocks::{BlockError, Blocks, Chunk, DataBlock, DataKind, MAX_BLOCKS};
+#[cfg(feature = "link")]
+pub(crate) use blocks::{gstreamers_planes, in_proportion};
 pub use format::{FormatOffer, Modifiers, VideoFormat, formats_of};
 pub use ids::{fourcc_of_spa, spa_of_fourcc};
 #[cfg(feature = "link")]
