@@ -11,6 +11,9 @@ use pipewire::types::ObjectType;
 
 use crate::error::Error;
 
+/// Longer than anybody waits: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A node that gives video: a camera, or somebody's virtual one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -103,7 +106,9 @@ pub fn video_sources(remote: Option<OwnedFd>, timeout: Duration) -> Result<Vec<N
         .register();
     let late = end(Err(format!("no answer within {timeout:?}")));
     let timer = main.loop_().add_timer(move |_| late());
-    let _ = timer.update_timer(Some(timeout.max(Duration::from_millis(1))), None);
+    // The timer counts in 64 bits, and 0 would be never.
+    let span = timeout.clamp(Duration::from_millis(1), LONGEST);
+    let _ = timer.update_timer(Some(span), None);
     main.run();
     let outcome = outcome.borrow_mut().take();
     match outcome {

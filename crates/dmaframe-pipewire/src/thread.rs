@@ -67,7 +67,7 @@ impl Connection {
     }
 }
 
-/// The running thread; stopped and joined when dropped.
+/// The running thread; stopped and joined when dropped (by itself: only stopped).
 #[derive(Debug)]
 pub(crate) struct LoopThread {
     thread: Option<JoinHandle<()>>,
@@ -119,7 +119,10 @@ impl Drop for LoopThread {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         self.signal.set();
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else { return };
+        // The stream's last owner can be a frame's lease, which runs on the loop's own thread: that one ends by itself when
+        // it comes back to its loop.
+        if thread.thread().id() != std::thread::current().id() {
             // It never blocks on anybody: every call it makes returns.
             let _ = thread.join();
         }

@@ -52,7 +52,9 @@ fn size_and_format_change_in_mid_stream() {
             (Fourcc::ARGB8888, SMALL),
             (Fourcc::XRGB8888, SMALL),
         ] {
-            camera.set_picture(set(fourcc, &[Modifier::LINEAR]), size);
+            camera
+                .set_picture(set(fourcc, &[Modifier::LINEAR]), size)
+                .unwrap();
             let event = until(
                 &stream,
                 |e| matches!(e, Event::Format(f) if (f.fourcc, f.size) == (fourcc, size)),

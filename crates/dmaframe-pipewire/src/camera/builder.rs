@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use dmaframe_alloc::{Allocator, Chain};
 use dmaframe_core::negotiate::FormatSet;
-use dmaframe_core::{Buffer, ColorInfo, Fourcc, Modifier, Size, TimelineDevice};
+use dmaframe_core::{Buffer, ColorInfo, Fourcc, Layout, Modifier, Size, TimelineDevice};
 
 use super::worker::{Config, Worker};
 use super::{Shared, VirtualCamera};
 use crate::error::Error;
-use crate::negotiate;
+use crate::negotiate::Taken;
 use crate::thread::{Connection, LoopThread};
 
 /// What a virtual camera is to be like; made by [`VirtualCamera::builder`].
@@ -26,7 +26,7 @@ pub struct CameraBuilder {
     color: ColorInfo,
     buffers: u32,
     allocator: Box<dyn Allocator>,
-    import: Vec<Arc<Buffer>>,
+    import: Option<Vec<Arc<Buffer>>>,
     timelines: Option<TimelineDevice>,
 }
 
@@ -41,7 +41,7 @@ impl CameraBuilder {
             color: ColorInfo::UNSPECIFIED,
             buffers: 8,
             allocator: Box::new(Chain::dmabuf()),
-            import: Vec::new(),
+            import: None,
             timelines: None,
         }
     }
@@ -96,11 +96,13 @@ impl CameraBuilder {
         self
     }
 
-    /// Buffers that are there already (a capture's, a GPU's export pool's), all of one layout: frames in them go to
-    /// consumers without a copy. Their layout becomes the one that is offered, and nothing is allocated for dma-bufs.
-    /// 2 to 32.
+    /// Buffers that are there already (a capture's, a GPU's export pool's): frames in them go to consumers without a copy.
+    /// Their layout becomes the one that is offered, and nothing is allocated for dma-bufs. The descriptors stay the
+    /// buffers'; consumers get duplicates.
+    ///
+    /// 2 to 32, all dma-bufs, all of one layout: anything else is [`Error::Import`] in [`CameraBuilder::start`].
     pub fn import(mut self, buffers: impl IntoIterator<Item = Arc<Buffer>>) -> Self {
-        self.import = buffers.into_iter().collect();
+        self.import = Some(buffers.into_iter().collect());
         self
     }
 
@@ -127,16 +129,21 @@ impl CameraBuilder {
     /// Publishes the camera, on a thread of its own. Waits for the daemon's answer, not for a consumer.
     ///
     /// # Errors
-    /// [`Error::Connect`], [`Error::NoFormat`], [`Error::Name`], [`Error::Os`].
+    /// [`Error::Connect`], [`Error::NoFormat`], [`Error::Import`], [`Error::Name`], [`Error::Os`].
     pub fn start(mut self) -> Result<VirtualCamera, Error> {
         let (mut formats, mut size, mut buffers) = (self.formats, self.size, self.buffers);
-        if let Some(first) = self.import.first() {
-            let layout = first.layout();
+        let imported = self.import.is_some();
+        let import = self.import.unwrap_or_default();
+        if let Some(layout) = imported.then(|| check_import(&import)).transpose()? {
             size = layout.size();
             formats = FormatSet::new(formats.name()).with(layout.fourcc(), layout.modifier());
-            buffers = u32::try_from(self.import.len()).unwrap_or(u32::MAX).min(32);
+            buffers = u32::try_from(import.len()).unwrap_or(u32::MAX);
         }
-        negotiate::check(&formats)?;
+        let offered = Taken {
+            plain: self.shared_memory,
+            modifiers: true,
+        };
+        offered.check(&formats)?;
         let name = self.connection.name.clone();
         self.connection.say([
             ("media.class", "Video/Source".into()),
@@ -153,13 +160,44 @@ impl CameraBuilder {
             color: self.color,
             buffers,
             allocator: self.allocator,
-            import: self.import,
+            import,
             timelines: self.timelines,
         };
         let thread = LoopThread::spawn(self.connection, Arc::clone(&shared.commands), {
             let shared = Arc::clone(&shared);
             move || Worker::new(config, shared)
         })?;
-        Ok(VirtualCamera { shared, thread })
+        Ok(VirtualCamera {
+            shared,
+            offered,
+            thread,
+        })
     }
+}
+
+/// The one layout of buffers that can be a camera's.
+fn check_import(buffers: &[Arc<Buffer>]) -> Result<Layout, Error> {
+    let refused = |reason: String| Error::Import { reason };
+    if !(2..=32).contains(&buffers.len()) {
+        return Err(refused(format!(
+            "there are {}, and a stream has 2 to 32",
+            buffers.len()
+        )));
+    }
+    let layout = buffers[0].layout();
+    for (index, buffer) in buffers.iter().enumerate() {
+        if !buffer.is_dmabuf() {
+            return Err(refused(format!("buffer {index} is no dma-buf")));
+        }
+        if buffer.layout() != layout {
+            return Err(refused(format!(
+                "buffer {index} has another layout than the first"
+            )));
+        }
+        let twice = |other: &Arc<Buffer>| other.identities().eq(buffer.identities());
+        if buffers[..index].iter().any(twice) {
+            return Err(refused(format!("buffer {index} is there twice")));
+        }
+    }
+    Ok(layout.clone())
 }

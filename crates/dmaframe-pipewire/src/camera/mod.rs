@@ -20,6 +20,7 @@ use dmaframe_core::{Deadline, Frame, Layout, Size};
 pub use builder::CameraBuilder;
 
 use crate::error::{Error, Rejected};
+use crate::negotiate::Taken;
 use crate::pod::VideoFormat;
 use crate::thread::LoopThread;
 use crate::wake::Signal;
@@ -38,7 +39,8 @@ pub enum CameraEvent {
     },
     /// Nobody is watching any more.
     Unwatched,
-    /// A consumer could not be served; others are not concerned.
+    /// A consumer could not be served. Others are not concerned, unless no buffers could be made at all: then the node says
+    /// to everybody that it has failed, and comes back as a new one when they are gone.
     Refused(Error),
 }
 
@@ -86,6 +88,7 @@ pub struct CameraStats {
 #[derive(Debug)]
 pub struct VirtualCamera {
     shared: Arc<Shared>,
+    offered: Taken,
     #[expect(dead_code, reason = "its drop ends the thread")]
     thread: LoopThread,
 }
@@ -112,7 +115,7 @@ struct Desk {
     pool: Option<Pool>,
     /// Frames to publish, in order; each in a buffer of `pool`, or of an older one.
     pushed: VecDeque<Frame>,
-    /// When somebody last asked for a buffer in vain.
+    /// When somebody last asked for a buffer in vain; none has come free since then.
     asked: Option<Instant>,
     picture: Option<(FormatSet, Size)>,
 }
@@ -321,10 +324,15 @@ impl VirtualCamera {
     }
 
     /// Changes to other formats or another size: consumers renegotiate. Frames that are out stay valid; buffers of the
-    /// old picture that are pushed afterwards are dropped and counted. Imported buffers are let go.
-    pub fn set_picture(&self, formats: FormatSet, size: Size) {
+    /// old picture that are pushed afterwards are dropped and counted. Imported buffers are let go. Does not block.
+    ///
+    /// # Errors
+    /// [`Error::NoFormat`] where nothing would be offered; the picture stays as it was.
+    pub fn set_picture(&self, formats: FormatSet, size: Size) -> Result<(), Error> {
+        self.offered.check(&formats)?;
         self.shared.desk().picture = Some((formats, size));
         self.shared.commands.set();
+        Ok(())
     }
 
     /// The format now; `None` while nobody is watching.

@@ -35,6 +35,16 @@ pub(crate) struct NewData {
     pub(crate) size: u32,
 }
 
+impl NewData {
+    /// Nothing: no kind of memory (`SPA_DATA_Invalid`), no descriptor.
+    pub(crate) const NONE: Self = Self {
+        kind: 0,
+        flags: 0,
+        fd: -1,
+        size: 0,
+    };
+}
+
 impl Buffer<'_> {
     /// # Safety
     /// `raw` came with `add_buffer` and has not gone with `remove_buffer`, and will not while this value lives.

@@ -25,9 +25,11 @@ use crate::wake::WakeSet;
 
 /// How long a consumer without the RELEASE feature may take to signal a release point.
 const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
-/// How often is looked for what comes without a wake-up, while somebody waits for it and otherwise.
+/// How often is looked for what comes without a wake-up: while somebody has waited for it for less than [`EAGER`], and
+/// otherwise.
 const TICK: Duration = Duration::from_millis(1);
 const SLOW_TICK: Duration = Duration::from_millis(20);
+const EAGER: Duration = Duration::from_secs(1);
 /// How long a buffer may be missed after a consumer has gone before all are made anew.
 const RESCUE: Duration = Duration::from_millis(500);
 
@@ -74,6 +76,8 @@ pub(super) struct Worker {
     /// The front of the queue waits for its fence, whose descriptor is in the wake set.
     watched: RefCell<Option<dmaframe_core::SyncFile>>,
     busy: Cell<bool>,
+    /// We have said that our node has failed.
+    failed: Cell<bool>,
     /// Whether the graph runs: before that, a published frame would be seen by nobody.
     streaming: Cell<bool>,
     /// When a consumer went while others stayed.
@@ -95,9 +99,30 @@ impl Worker {
             links: RefCell::new(Vec::new()),
             watched: RefCell::new(None),
             busy: Cell::new(false),
+            failed: Cell::new(false),
             streaming: Cell::new(false),
             orphaned: Cell::new(None),
         }))
+    }
+
+    /// Nothing can be made of what a consumer asks for: it is told, since it would wait for ever. The only word that the
+    /// protocol has for it is that our node has failed.
+    fn give_up(&self, stream: &Stream, error: Error) {
+        let message = error.to_string();
+        self.shared.tell(CameraEvent::Refused(error));
+        self.failed.set(true);
+        stream.set_error(rustix::io::Errno::INVAL.raw_os_error(), &message);
+    }
+
+    /// A node that has failed stays so: once its consumers are gone, others get a new one.
+    fn recover(&self, stream: &Stream) {
+        if !self.links.borrow().is_empty() || !self.failed.replace(false) {
+            return;
+        }
+        stream.disconnect();
+        if let Err(error) = thread::Worker::connect(self, stream, self.version.get()) {
+            self.shared.fail(error);
+        }
     }
 
     /// Everything that may have become possible.
@@ -127,7 +152,8 @@ impl Handler for Worker {
         self.streaming.set(state == State::Streaming);
         // What was pushed before goes out now.
         self.shared.commands.set();
-        if let State::Error(message) = state {
+        // Our own word to consumers is not the end of the camera.
+        if let (State::Error(message), false) = (state, self.failed.get()) {
             match Error::of_stream(message, &self.picture.borrow().0) {
                 // One consumer's affair: the node goes on for the others.
                 error @ Error::NoCommonFormat { .. } => self.shared.tell(CameraEvent::Refused(error)),
@@ -155,7 +181,7 @@ impl Handler for Worker {
             Ok(())
         });
         if let Err(error) = done {
-            self.shared.tell(CameraEvent::Refused(error));
+            self.give_up(stream, error);
         }
     }
 
@@ -209,7 +235,7 @@ impl Handler for Worker {
             }
             Err(error) => {
                 drop(desk);
-                self.shared.tell(CameraEvent::Refused(error));
+                self.give_up(stream, error);
             }
         }
     }
@@ -267,14 +293,19 @@ impl thread::Worker for Worker {
         }
     }
 
-    fn removed(&self, _stream: &Stream, id: u32) {
+    fn removed(&self, stream: &Stream, id: u32) {
         let mut links = self.links.borrow_mut();
         let before = links.len();
         links.retain(|link| *link != id);
-        if links.len() < before {
-            self.shared.desk().stats.consumers = links.len() as u64;
-            self.orphaned.set((!links.is_empty()).then(Instant::now));
+        if links.len() == before {
+            return;
         }
+        self.shared.desk().stats.consumers = links.len() as u64;
+        self.orphaned.set((!links.is_empty()).then(Instant::now));
+        // What it held may be missed.
+        self.wake.tick(SLOW_TICK);
+        drop(links);
+        self.recover(stream);
     }
 
     fn wake_set(&self) -> &WakeSet {

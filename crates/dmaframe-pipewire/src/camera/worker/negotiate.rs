@@ -3,24 +3,85 @@
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use dmaframe_alloc::{Allocator, Memfd, Request};
 use dmaframe_core::negotiate::Pair;
-use dmaframe_core::{Layout, Modifier, TimelineDevice, next_generation};
+use dmaframe_core::{Fourcc, Layout, Modifier, Size, TimelineDevice, next_generation};
 
 use super::super::CameraEvent;
 use super::super::pool::{Entry, Place, Sync};
 use super::{Settled, Worker};
 use crate::error::Error;
 use crate::negotiate;
-use crate::pod::{BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data};
+use crate::pod::{
+    BuffersOffer, FormatOffer, MAX_BLOCKS, Modifiers, PodBuf, VideoFormat, data, gstreamers_planes,
+    in_proportion,
+};
 use crate::sys::{NewData, Slot, Stream, data_flag};
+
+/// Why none of a consumer's modifiers can be had.
+struct Unmade {
+    reasons: String,
+    /// It will not be otherwise the next time.
+    lasting: bool,
+}
+
+/// Whether there was not enough of something that comes back: memory, descriptors.
+fn is_shortage(error: &dmaframe_alloc::Error) -> bool {
+    use rustix::io::Errno;
+    let passing = |errno: &Errno| {
+        [
+            Errno::NOMEM,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::INTR,
+            Errno::AGAIN,
+        ]
+        .contains(errno)
+    };
+    match error {
+        dmaframe_alloc::Error::OutOfMemory { .. } => true,
+        dmaframe_alloc::Error::NoDriver { errno, .. } | dmaframe_alloc::Error::Os { errno, .. } => {
+            passing(errno)
+        }
+        dmaframe_alloc::Error::Core(dmaframe_core::Error::Os { errno, .. }) => passing(errno),
+        dmaframe_alloc::Error::NoAllocator(verdict) => verdict
+            .passed_over
+            .iter()
+            .any(|passed| is_shortage(&passed.reason)),
+        _ => false,
+    }
+}
+
+/// Rows as GStreamer has them by default.
+fn shared_layout(fourcc: Fourcc, size: Size) -> Result<Layout, Error> {
+    let linear = Layout::linear(fourcc, size, 4).map_err(dmaframe_core::Error::from)?;
+    // At odd heights GStreamer has one row more, unused.
+    let Some(own) = gstreamers_planes(fourcc, size) else {
+        return Ok(linear);
+    };
+    let checked = Layout::check(fourcc, Modifier::LINEAR, size, &own.planes, &[own.len]);
+    Ok(checked.map_err(dmaframe_core::Error::from)?)
+}
+
+/// How many blocks a picture is told in. Of dma-bufs, one for each plane. Of shared memory one for all, which many
+/// consumers expect, where everybody finds the other planes by the first one's stride; at sizes at which they do not agree
+/// about that, one for each plane.
+fn blocks_of(layout: &Layout, dmabuf: bool) -> usize {
+    let planes = layout.planes();
+    let found = in_proportion(layout.fourcc(), layout.size(), 0, planes[0].stride);
+    match !dmabuf && found.is_some_and(|found| found.as_slice() == planes) {
+        true => 1,
+        false => planes.len(),
+    }
+}
 
 impl Worker {
     pub(super) fn timelines(&self) -> Option<&TimelineDevice> {
         negotiate::timelines(self.config.timelines.as_ref(), self.version.get())
     }
 
-    pub(super) fn offer(&self, fourcc: dmaframe_core::Fourcc) -> FormatOffer {
+    pub(super) fn offer(&self, fourcc: Fourcc) -> FormatOffer {
         FormatOffer::new(fourcc, self.picture.borrow().1)
             .framerate(self.config.framerate)
             .color(self.config.color)
@@ -55,7 +116,11 @@ impl Worker {
                 params.push(self.offer(format.fourcc).fixed(modifier).to_pod());
                 None
             }
-            Err(reasons) => {
+            Err(Unmade { reasons, lasting }) => {
+                if !lasting {
+                    // It may work for the next consumer. This one is told: it would be asked the same again and again.
+                    return Err(Error::NoModifier { reasons });
+                }
                 // What cannot be made is not offered again: the consumer gets another format, or shared memory.
                 self.unmakeable
                     .borrow_mut()
@@ -66,24 +131,31 @@ impl Worker {
                 Some(Error::NoModifier { reasons })
             }
         };
+        params.extend(self.offers());
         if let Some(error) = refused {
             self.shared
                 .hop
                 .dropped("a consumer takes only modifiers that cannot be made here");
+            if params.is_empty() {
+                return Err(error);
+            }
             self.shared.tell(CameraEvent::Refused(error));
         }
-        params.extend(self.offers());
         stream.update_params(&params)
     }
 
-    pub(super) fn try_modifiers(&self, format: &VideoFormat, list: &[Modifier]) -> Result<Modifier, String> {
+    fn try_modifiers(&self, format: &VideoFormat, list: &[Modifier]) -> Result<Modifier, Unmade> {
         if let Some(buffer) = self.import.borrow().first() {
             let own = buffer.layout().modifier();
             return match list.contains(&own) {
                 true => Ok(own),
-                false => Err(format!("the imported buffers are {own}")),
+                false => Err(Unmade {
+                    reasons: format!("the imported buffers are {own}"),
+                    lasting: true,
+                }),
             };
         }
+        let mut lasting = true;
         let explicit: Vec<_> = list.iter().copied().filter(|m| !m.is_implicit()).collect();
         let mut reasons = Vec::new();
         let mut attempt = |modifiers: Vec<Modifier>| {
@@ -96,8 +168,11 @@ impl Worker {
                     .allocate(&layout, 0)
                     .map(|_| layout.modifier())
             });
-            made.map_err(|error| reasons.push(format!("{} {}: {error}", format.fourcc, names.join(", "))))
-                .ok()
+            made.map_err(|error| {
+                lasting &= !is_shortage(&error);
+                reasons.push(format!("{} {}: {error}", format.fourcc, names.join(", ")));
+            })
+            .ok()
         };
         let mut found = None;
         if !explicit.is_empty() {
@@ -106,7 +181,10 @@ impl Worker {
         if found.is_none() && list.contains(&Modifier::INVALID) {
             found = attempt(vec![Modifier::INVALID]);
         }
-        found.ok_or_else(|| reasons.join("; "))
+        found.ok_or_else(|| Unmade {
+            reasons: reasons.join("; "),
+            lasting,
+        })
     }
 
     /// The layout of buffers for a format that is final.
@@ -120,8 +198,7 @@ impl Worker {
                 (self.config.allocator.plan(&request)?, true, false)
             }
             _ => {
-                // One block for all planes, rows as GStreamer has them by default.
-                let layout = Layout::linear(fourcc, format.size, 4).map_err(dmaframe_core::Error::from)?;
+                let layout = shared_layout(fourcc, format.size)?;
                 (layout, false, false)
             }
         };
@@ -130,7 +207,7 @@ impl Worker {
             generation: next_generation(),
             dmabuf,
             imported,
-            blocks: if dmabuf { layout.planes().len() } else { 1 },
+            blocks: blocks_of(&layout, dmabuf),
             layout,
             timelines: Vec::new(),
         })
@@ -170,6 +247,17 @@ impl Worker {
         settled: &mut Settled,
         index: usize,
     ) -> Result<Entry, Error> {
+        let made = self.make(stream, slot, settled, index);
+        if made.is_err() {
+            // The buffer goes to the other side all the same: it finds nothing in it.
+            for block in 0..stream.blocks(slot).len() {
+                stream.set_data(slot, block, NewData::NONE);
+            }
+        }
+        made
+    }
+
+    fn make(&self, stream: &Stream, slot: Slot, settled: &mut Settled, index: usize) -> Result<Entry, Error> {
         let kind = if settled.dmabuf {
             data::DMA_BUF
         } else {
@@ -189,52 +277,47 @@ impl Worker {
         } else {
             Arc::new(Memfd::new().allocate(&settled.layout, settled.generation)?)
         };
-        let mut chunks = Vec::new();
-        for block in 0..settled.blocks {
-            let plane = settled.layout.planes()[block];
+        // Everything that can fail first: what is written into the stream's buffer goes to another process, and has to stay
+        // open until the buffer is removed.
+        let mappable = if settled.dmabuf { 0 } else { data_flag::MAPPABLE };
+        let mut blocks = ArrayVec::<NewData, MAX_BLOCKS>::new();
+        for plane in settled.layout.planes().iter().take(settled.blocks) {
             // Consumers have the memory from now on: views of it copy rows.
-            let object = &buffer.objects()[plane.object];
-            let fd = object.lend(plane.object)?.as_raw_fd();
-            let size = u32::try_from(object.size()).unwrap_or(u32::MAX);
-            let mappable = if settled.dmabuf { 0 } else { data_flag::MAPPABLE };
-            stream.set_data(
-                slot,
-                block,
-                NewData {
-                    kind,
-                    flags: data_flag::READWRITE | mappable,
-                    fd,
-                    size,
-                },
-            );
-            chunks.push(size);
+            let object = buffer.objects().get(plane.object).ok_or(Error::Imported)?;
+            blocks.push(NewData {
+                kind,
+                flags: data_flag::READWRITE | mappable,
+                fd: object.lend(plane.object)?.as_raw_fd(),
+                size: u32::try_from(object.size()).unwrap_or(u32::MAX),
+            });
         }
         let mut sync = None;
+        let mut exported = Vec::new();
         let offered = stream.blocks(slot).len();
         if let Some(device) = self
             .timelines()
             .filter(|_| offered == settled.blocks + 2 && stream.sync_points(slot).is_some())
         {
             let (acquire, release) = (device.create()?, device.create()?);
-            for (block, timeline) in [(settled.blocks, &acquire), (settled.blocks + 1, &release)] {
+            for timeline in [&acquire, &release] {
                 let fd = timeline.export()?;
-                stream.set_data(
-                    slot,
-                    block,
-                    NewData {
-                        kind: data::SYNC_OBJ,
-                        flags: data_flag::READWRITE,
-                        fd: fd.as_raw_fd(),
-                        size: 0,
-                    },
-                );
-                settled.timelines.push(fd);
+                blocks.push(NewData {
+                    kind: data::SYNC_OBJ,
+                    flags: data_flag::READWRITE,
+                    fd: fd.as_raw_fd(),
+                    size: 0,
+                });
+                exported.push(fd);
             }
             sync = Some(Sync {
                 acquire,
                 release,
                 point: 0,
             });
+        }
+        settled.timelines.append(&mut exported);
+        for (block, new) in blocks.into_iter().enumerate() {
+            stream.set_data(slot, block, new);
         }
         Ok(Entry {
             slot,

@@ -1,12 +1,12 @@
 //! Buffers on their way back from consumers.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dmaframe_core::{Fence, Frame};
 
 use super::super::Desk;
 use super::super::pool::{Place, Sync};
-use super::{RELEASE_PATIENCE, RESCUE, SLOW_TICK, TICK, Worker};
+use super::{EAGER, RELEASE_PATIENCE, RESCUE, SLOW_TICK, TICK, Worker};
 use crate::pod::{Chunk, meta_type};
 use crate::sys::{Header, Slot, Stream, SyncPoints, chunk_flag, header_flag};
 
@@ -115,12 +115,13 @@ impl Worker {
                 }
             }
         }
-        // Consumers that let go of a buffer tell nobody.
-        let waiting = asked.is_some_and(|asked| asked.elapsed() < Duration::from_secs(1));
-        if waiting {
-            self.wake.tick(TICK);
-        } else if ticking {
-            self.wake.tick(SLOW_TICK);
+        // Consumers that let go of a buffer tell nobody. Whoever asked in vain may wait for hours, in `acquire` or at the
+        // descriptor: somebody has to look for that long, if not as often.
+        match asked {
+            Some(asked) if asked.elapsed() < EAGER => self.wake.tick(TICK),
+            Some(_) => self.wake.tick(SLOW_TICK),
+            None if ticking => self.wake.tick(SLOW_TICK),
+            None => {}
         }
         gone
     }

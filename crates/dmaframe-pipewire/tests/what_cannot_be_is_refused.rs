@@ -1,0 +1,308 @@
+//! What can never work is refused with a type at once; what fails later is told to both sides, and nobody waits for ever.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{PATIENCE, Producer, SMALL, linear, number, set, watched};
+use dmaframe_alloc::{Allocator, Available, Chain, FramePool, Memfd, Request};
+use dmaframe_core::negotiate::FormatSet;
+use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Modifier, Size, Starvation};
+use dmaframe_pipewire::{
+    CameraBuilder, CameraEvent, CaptureBuilder, CaptureStream, Error, Event, Target, VirtualCamera,
+    video_sources,
+};
+use dmaframe_testkit::Daemon;
+
+fn camera(daemon: &Daemon) -> CameraBuilder {
+    VirtualCamera::builder("cam")
+        .remote(daemon.remote())
+        .formats(linear())
+        .size(SMALL)
+}
+
+fn capture(daemon: &Daemon, name: &str) -> CaptureBuilder {
+    CaptureStream::builder()
+        .remote(daemon.remote())
+        .name(name)
+        .target(Target::Unlinked)
+        .formats(linear())
+}
+
+fn pool(slots: usize) -> FramePool {
+    let request = Request::new(Fourcc::XRGB8888, SMALL);
+    let pool = FramePool::builder(request).slots(slots);
+    pool.allocator(Chain::dmabuf()).build().unwrap()
+}
+
+#[test]
+fn only_dma_bufs_of_one_layout_in_the_right_number_are_imported() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let (small, large) = (pool(2), {
+        let request = Request::new(Fourcc::XRGB8888, Size::new(100, 100));
+        FramePool::builder(request).slots(2).allocator(Chain::dmabuf())
+    });
+    let large = large.build().unwrap();
+    let layout = Layout::linear(Fourcc::XRGB8888, SMALL, 64).unwrap();
+    let memfd = || Arc::new(Memfd::new().allocate(&layout, 0).unwrap());
+    let bytes = || {
+        let bytes = vec![0; usize::try_from(layout.object_len(0)).unwrap()];
+        let frame = Frame::from_bytes(bytes, &layout, FrameMeta::default()).unwrap();
+        Arc::clone(frame.buffer())
+    };
+    let first = small.buffers()[0].clone();
+    for (buffers, wanted) in [
+        (vec![], "there are 0"),
+        (vec![Arc::clone(&first)], "there are 1"),
+        (pool(33).buffers(), "there are 33"),
+        (vec![memfd(), memfd()], "buffer 0 is no dma-buf"),
+        (vec![bytes(), bytes()], "buffer 0 is no dma-buf"),
+        (
+            vec![Arc::clone(&first), large.buffers()[0].clone()],
+            "buffer 1 has another layout",
+        ),
+        (
+            vec![Arc::clone(&first), Arc::clone(&first)],
+            "buffer 1 is there twice",
+        ),
+    ] {
+        let error = camera(&daemon).import(buffers).start().unwrap_err();
+        assert!(matches!(error, Error::Import { .. }), "{error}");
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
+    camera(&daemon).import(small.buffers()).start().unwrap();
+}
+
+#[test]
+fn offers_of_nothing_are_refused_where_they_are_made() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let nothing = || FormatSet::new("nothing");
+    let nameless = || set(Fourcc::SRGGB8, &[Modifier::LINEAR]);
+    let implicit = || set(Fourcc::XRGB8888, &[Modifier::INVALID]);
+    let is_refused = |error: Error| assert!(matches!(error, Error::NoFormat { .. }), "{error}");
+    for builder in [
+        capture(&daemon, "a").formats(nothing()),
+        capture(&daemon, "a").formats(nameless()),
+        capture(&daemon, "a").dmabuf(false).shared_memory(false),
+        capture(&daemon, "a").dmabuf(false).formats(implicit()),
+    ] {
+        is_refused(builder.start().unwrap_err());
+    }
+    is_refused(camera(&daemon).formats(nothing()).start().unwrap_err());
+
+    let cam = Arc::new(camera(&daemon).start().unwrap());
+    let stream = capture(&daemon, "reader").dmabuf(false).start().unwrap();
+    daemon.link("cam", "reader");
+    let producer = Producer::start(cam.clone(), Duration::from_millis(5));
+    assert!(number(&common::frame(&stream)).is_some());
+    for formats in [nothing, nameless, implicit] {
+        is_refused(stream.set_formats(formats()).unwrap_err());
+    }
+    is_refused(cam.set_picture(nothing(), SMALL).unwrap_err());
+    is_refused(cam.set_picture(nameless(), SMALL).unwrap_err());
+    // Nothing has changed for anybody.
+    for _ in 0..5 {
+        assert!(number(&common::frame(&stream)).is_some());
+    }
+    stream.set_formats(linear()).unwrap();
+    producer.stop();
+}
+
+/// udmabuf until its memory is used up: so many buffers.
+#[derive(Debug)]
+struct Scarce {
+    inner: Chain,
+    left: Arc<AtomicUsize>,
+}
+
+impl Allocator for Scarce {
+    fn name(&self) -> &str {
+        "scarce"
+    }
+
+    fn probe(&self) -> Result<Available, dmaframe_alloc::Error> {
+        self.inner.probe()
+    }
+
+    fn formats(&self) -> FormatSet {
+        self.inner.formats()
+    }
+
+    fn plan(&self, request: &Request) -> Result<Layout, dmaframe_alloc::Error> {
+        self.inner.plan(request)
+    }
+
+    fn allocate(&self, layout: &Layout, generation: u64) -> Result<Buffer, dmaframe_alloc::Error> {
+        let take = |left: usize| left.checked_sub(1);
+        if self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+            .is_err()
+        {
+            return Err(dmaframe_alloc::Error::Os {
+                call: "memfd_create",
+                device: "scarce".to_owned(),
+                errno: rustix::io::Errno::MFILE,
+            });
+        }
+        self.inner.allocate(layout, generation)
+    }
+}
+
+/// What ends the wait of a consumer that cannot be served.
+fn refusal(stream: &CaptureStream) -> Error {
+    loop {
+        match stream.next(PATIENCE) {
+            Ok(Some(Event::Frame(frame))) => panic!("{frame:?}"),
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the consumer was told nothing"),
+            Err(error) => return error,
+        }
+    }
+}
+
+fn refused(camera: &VirtualCamera) -> Error {
+    loop {
+        match camera
+            .next(PATIENCE)
+            .unwrap()
+            .expect("the camera was told nothing")
+        {
+            CameraEvent::Refused(error) => return error,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_camera_that_runs_out_of_memory_tells_the_consumer_and_serves_the_next() {
+    need_pipewire!();
+    // One buffer is made to choose the modifier, and then those of the stream: it fails at the first, and at the third.
+    for left in [0, 3] {
+        let daemon = Daemon::bare();
+        let scarce = Scarce {
+            inner: Chain::dmabuf(),
+            left: Arc::new(AtomicUsize::new(left)),
+        };
+        let more = Arc::clone(&scarce.left);
+        let cam = Arc::new(
+            camera(&daemon)
+                .shared_memory(false)
+                .allocator(scarce)
+                .start()
+                .unwrap(),
+        );
+        let stream = capture(&daemon, "first").start().unwrap();
+        daemon.link("cam", "first");
+        let told = refused(&cam);
+        assert!(told.to_string().contains("memfd_create"), "{left} left: {told}");
+        let error = refusal(&stream);
+        println!("{left} left: the consumer is told: {error}");
+        drop(stream);
+        // The descriptors are there again.
+        more.store(1000, Ordering::SeqCst);
+        let stream = capture(&daemon, "second").start().unwrap();
+        daemon.link("cam", "second");
+        let producer = Producer::start(cam.clone(), Duration::from_millis(5));
+        assert!(number(&common::frame(&stream)).is_some(), "{left} left");
+        producer.stop();
+    }
+}
+
+#[test]
+fn a_consumer_of_what_nobody_can_make_is_told() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let nowhere = dmaframe_alloc::Udmabuf::at("/nonexistent");
+    let cam = camera(&daemon).shared_memory(false).allocator(nowhere);
+    let cam = cam.start().unwrap();
+    let stream = capture(&daemon, "reader").start().unwrap();
+    daemon.link("cam", "reader");
+    let told = refused(&cam);
+    assert!(matches!(told, Error::NoModifier { .. }), "{told}");
+    println!("the consumer is told: {}", refusal(&stream));
+    // The camera has not ended.
+    assert!(cam.try_next().is_ok());
+}
+
+#[test]
+fn a_producer_that_starves_for_seconds_gets_the_first_buffer_that_comes_back() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let cam = Arc::new(camera(&daemon).buffers(4).start().unwrap());
+    let hoarder = capture(&daemon, "hoarder").budget(0, Starvation::Drop);
+    let hoarder = hoarder.queue(8).start().unwrap();
+    daemon.link("cam", "hoarder");
+    watched(&cam);
+    let mut held = Vec::new();
+    let start = Instant::now();
+    while held.len() < 4 {
+        if let Ok(frame) = cam.acquire(Duration::from_millis(20)) {
+            cam.push(frame, Duration::ZERO).unwrap();
+        }
+        held.extend(hoarder.next_frame(Duration::from_millis(20)).unwrap());
+        assert!(start.elapsed() < PATIENCE, "{} held", held.len());
+    }
+    let begun = Instant::now();
+    let waiting = std::thread::spawn({
+        let cam = cam.clone();
+        move || cam.acquire(PATIENCE).map(|_| begun.elapsed())
+    });
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(!waiting.is_finished(), "a buffer was free after all");
+    held.clear();
+    let waited = waiting.join().unwrap().expect("the buffer that came back");
+    assert!(waited < Duration::from_secs(4), "{waited:?}");
+}
+
+#[test]
+fn a_lease_may_be_the_last_owner_of_its_camera() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let pool = pool(4);
+    let cam = Arc::new(camera(&daemon).import(pool.buffers()).start().unwrap());
+    let stream = capture(&daemon, "reader").start().unwrap();
+    daemon.link("cam", "reader");
+    watched(&cam);
+    common::started(&cam, &stream, || pool.acquire(PATIENCE).unwrap());
+    // Its lease runs on the loop's thread, when the consumer goes and the buffers with it.
+    let (done, ended) = std::sync::mpsc::channel();
+    let owner = Arc::clone(&cam);
+    let lease = Lease::on_release(move |_| {
+        drop(owner);
+        let _ = done.send(std::thread::current().name().map(str::to_owned));
+    });
+    let slot = pool.acquire(PATIENCE).unwrap();
+    let buffer = Arc::clone(slot.buffer());
+    drop(slot);
+    let frame = Frame::new(buffer, FrameMeta::default(), Fence::Signaled, lease).unwrap();
+    cam.push(frame, PATIENCE).unwrap();
+    drop(common::frame(&stream));
+    drop(cam);
+    assert!(
+        ended.try_recv().is_err(),
+        "the lease has run too early to show anything"
+    );
+    drop(stream);
+    let thread = ended.recv_timeout(PATIENCE).expect("the lease has run");
+    assert_eq!(thread.as_deref(), Some("dmaframe-pw"));
+    let start = Instant::now();
+    while !video_sources(Some(daemon.remote()), PATIENCE).unwrap().is_empty() {
+        assert!(start.elapsed() < PATIENCE, "the camera is still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_longest_patience_is_long_and_no_panic() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let cam = camera(&daemon).timeout(Duration::MAX).start().unwrap();
+    let found = video_sources(Some(daemon.remote()), Duration::MAX).unwrap();
+    assert!(found.iter().any(|node| node.name == "cam"), "{found:?}");
+    drop(cam);
+}
