@@ -1,7 +1,8 @@
 //! The frame.
 
+mod dmabuf;
+
 use std::fmt;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +14,6 @@ use crate::format::{Fourcc, Modifier};
 use crate::layout::{Layout, Rect};
 use crate::lease::Lease;
 use crate::meta::FrameMeta;
-use crate::object::{Access, Object};
 use crate::shared::{OnLast, Shared, Spent};
 use crate::sync::{Mutex, lock};
 use crate::view::{ReadView, WriteView};
@@ -386,61 +386,6 @@ impl Frame {
     pub fn from_bytes(bytes: impl Into<Box<[u8]>>, layout: &Layout, meta: FrameMeta) -> Result<Self, Error> {
         let buffer = Buffer::from_bytes(bytes.into(), layout)?;
         Self::new(Arc::new(buffer), meta, Fence::Signaled, Lease::none())
-    }
-}
-
-impl DmabufFrame {
-    /// The dma-bufs, as distinct descriptors; planes name them by index.
-    #[must_use]
-    pub fn objects(&self) -> &[Arc<Object>] {
-        self.0.get().buffer.objects()
-    }
-
-    /// Whether planes lie in more than one kernel object, by identity and not by descriptor number.
-    #[must_use]
-    pub fn is_disjoint(&self) -> bool {
-        self.0.get().buffer.is_disjoint()
-    }
-
-    /// Lends the descriptor of object `index` to code that may pass it on ([`Object::lend`]).
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`], [`Error::Borrowed`].
-    pub fn lend(&self, index: usize) -> Result<BorrowedFd<'_>, Error> {
-        let objects = self.objects();
-        let object = objects.get(index).ok_or(Error::OutOfRange {
-            what: "object",
-            index,
-            limit: objects.len(),
-        })?;
-        object.lend(index)
-    }
-
-    /// The implicit fences of all objects as one: what an `access` has to wait for besides the acquire fence.
-    ///
-    /// # Errors
-    /// As [`Object::export_fence`].
-    pub fn implicit_fence(&self, access: Access) -> Result<Fence, Error> {
-        let mut all = Fence::Signaled;
-        for (_, object) in self.0.get().buffer.distinct() {
-            all = all.merge(object.export_fence(access)?);
-        }
-        Ok(all)
-    }
-
-    /// Puts `fence` on every dma-buf of the frame, for peers that only know implicit sync. Nothing for a signalled
-    /// fence.
-    ///
-    /// # Errors
-    /// As [`Object::import_fence`].
-    pub fn attach_fence(&self, fence: &Fence, access: Access) -> Result<(), Error> {
-        let Some(file) = fence.to_sync_file()? else {
-            return Ok(());
-        };
-        for (_, object) in self.0.get().buffer.distinct() {
-            object.import_fence(&file, access)?;
-        }
-        Ok(())
     }
 }
 

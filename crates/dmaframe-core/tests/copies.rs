@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dmaframe_core::{
-    Error, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Modifier, Object, Plane, Size, raw,
+    Bitstream, Codec, Error, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Modifier, Object, Plane,
+    ReturnQueue, Size, raw,
 };
 use dmaframe_testkit::memfd;
 
@@ -137,5 +138,29 @@ fn rows_come_one_after_the_other_and_none_from_outside() {
             view.copy_rows(2, 0..1, &mut rows),
             Err(Error::OutOfRange { what: "plane", .. })
         ));
+    }
+}
+
+#[test]
+fn of_an_access_units_buffer_only_the_units_bytes_are_copied() {
+    for lent in [false, true] {
+        let carrier = frame(Fourcc::R8, 0, lent);
+        let buffer = Arc::clone(carrier.buffer());
+        let mut carrier = carrier;
+        let mut view = carrier.map_write(Duration::ZERO).unwrap();
+        view.write_row(0, 0, &[7; 6001]).unwrap();
+        drop(view);
+        drop(carrier);
+        let queue = ReturnQueue::new(1).unwrap();
+        for len in [0, 10, 6001] {
+            let unit =
+                Bitstream::from_slot(&queue, 0, &buffer, Codec::MJPEG, len, true, FrameMeta::default());
+            let unit = unit.unwrap();
+            let copy = unit.map_read(Duration::ZERO).unwrap().to_vec().unwrap();
+            assert_eq!(copy, vec![7; len]);
+            assert!(copy.capacity() < len + 64, "{} for {len}", copy.capacity());
+            drop(unit);
+            assert_eq!(queue.next().map(|back| back.slot), Some(0));
+        }
     }
 }
