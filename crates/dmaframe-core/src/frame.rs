@@ -1,10 +1,14 @@
 //! The frame.
 
+mod body;
 mod dmabuf;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use body::Body;
+use body::End;
 
 use crate::buffer::{Buffer, BufferId};
 use crate::deadline::Deadline;
@@ -14,7 +18,7 @@ use crate::format::{Fourcc, Modifier};
 use crate::layout::{Layout, Rect};
 use crate::lease::Lease;
 use crate::meta::FrameMeta;
-use crate::shared::{OnLast, Shared, Spent};
+use crate::shared::{Shared, Spent};
 use crate::sync::{Mutex, lock};
 use crate::view::{ReadView, WriteView};
 
@@ -49,49 +53,6 @@ pub struct DmabufFrame(Shared<Body>);
 /// A frame whose planes lie in memory only the CPU has.
 #[derive(Clone)]
 pub struct CpuFrame(Shared<Body>);
-
-/// What all clones share.
-pub(crate) struct Body {
-    buffer: Arc<Buffer>,
-    meta: FrameMeta,
-    content: ContentId,
-    acquire: Fence,
-    end: Mutex<End>,
-    /// Made from another frame, which it keeps in its lease: the claim on the buffer is that one's.
-    derived: bool,
-}
-
-/// What happens when the last clone drops.
-struct End {
-    lease: Lease,
-    release: Fence,
-}
-
-impl OnLast for Body {
-    fn on_last(mut spent: Spent<Self>) {
-        let (lease, release) = {
-            let mut end = lock(&spent.get().end);
-            (std::mem::take(&mut end.lease), std::mem::take(&mut end.release))
-        };
-        let acquire = match spent.get_mut() {
-            Some(body) => {
-                body.meta.extensions = crate::meta::Extensions::default();
-                std::mem::take(&mut body.acquire)
-            }
-            // Another thread is between counting itself out and letting go, for a few instructions.
-            None => match spent.get().acquire.try_clone() {
-                Ok(acquire) => acquire,
-                Err(_) => std::mem::take(&mut spent.alone().acquire),
-            },
-        };
-        // A producer whose own work is still pending (nobody waited) must not see its buffer as free before that.
-        let release = acquire.merge(release);
-        if !spent.get().derived {
-            spent.get().buffer.release_after(&release);
-        }
-        lease.finish(release, Some(spent));
-    }
-}
 
 impl Frame {
     /// Wraps a buffer for one capture. `acquire` is what a consumer has to wait for before it reads; `lease` runs when
@@ -398,20 +359,6 @@ impl From<DmabufFrame> for Frame {
 impl From<CpuFrame> for Frame {
     fn from(frame: CpuFrame) -> Self {
         Self::Cpu(frame)
-    }
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let layout = self.buffer.layout();
-        write!(
-            f,
-            "{} {} {}, {}",
-            layout.fourcc(),
-            layout.size(),
-            layout.modifier(),
-            self.buffer.id()
-        )
     }
 }
 
