@@ -6,7 +6,7 @@ use anyhow::Result;
 use dmaframe::report::PathReport;
 use dmaframe::{Buffer, Fourcc, Frame};
 use dmaframe_wgpu::v30::{ExportPool, Processor, open_best};
-use dmaframe_wgpu::{Assume, Conversion};
+use dmaframe_wgpu::{Assume, Conversion, Error};
 
 use crate::filter;
 
@@ -47,8 +47,9 @@ impl Filtering {
     }
 
     /// The filtered picture, in memory that encoders and other processes take: the size of the first one, whatever the
-    /// camera becomes. `say` gets what happened to the filter's file.
-    pub(crate) fn run(&mut self, frame: &Frame, say: impl Fn(String)) -> Result<Frame> {
+    /// camera becomes. `None` where the GPU had no time or no memory for it; it may have for the next. `say` gets what happened
+    /// to the filter's file.
+    pub(crate) fn run(&mut self, frame: &Frame, say: impl Fn(String)) -> Result<Option<Frame>> {
         if let Some(effect) = self.0.effect_mut() {
             match effect.reload() {
                 Ok(false) => {}
@@ -57,11 +58,16 @@ impl Filtering {
             }
         }
         let first = self.0.pool().is_none();
-        let filtered = self.0.run(frame)?;
+        let filtered = match self.0.run(frame) {
+            Err(Error::Starved { .. } | Error::NotReady | Error::Busy { .. } | Error::Timeout { .. }) => {
+                return Ok(None);
+            }
+            done => done?,
+        };
         if first {
             self.0.set_size(Some(filtered.layout().size()));
         }
-        Ok(filtered)
+        Ok(Some(filtered))
     }
 
     /// The memory of all pictures, once there is one.

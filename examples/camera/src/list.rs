@@ -6,18 +6,18 @@ use dmaframe::source::Source;
 
 pub(crate) fn list() -> Result<()> {
     let cameras = Source::list();
-    println!("cameras:");
+    say!("cameras:");
     if cameras.is_empty() {
-        println!("  none (no /dev/video* that captures; `camera` shows the built-in test picture)");
+        say!("  none (no /dev/video* that captures; `camera` shows the built-in test picture)");
     }
     for camera in cameras {
-        println!("  {}", camera.to_string().replace('\n', "\n  "));
+        say!("  {}", camera.to_string().replace('\n', "\n  "));
     }
-    println!("allocators:");
+    say!("allocators:");
     for allocator in Chain::standard().allocators() {
         match allocator.probe() {
-            Ok(found) => println!("  {}: for {}", allocator.name(), who(found.sharing)),
-            Err(reason) => println!("  {}: no ({reason})", allocator.name()),
+            Ok(found) => say!("  {}: for {}", allocator.name(), who(found.sharing)),
+            Err(reason) => say!("  {}: no ({reason})", allocator.name()),
         }
     }
     Ok(())

@@ -3,11 +3,18 @@
 //! Without arguments: a real camera if there is one, else a moving test picture through the same frame path; 120 frames
 //! with a progress line; the last one as `camera.png`; and the report of what every hop cost.
 
+/// As `println!`, for readers that may go before the end: `camera list | head -1`.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod args;
 mod filter;
 mod gpu;
 mod list;
-mod picture;
 #[cfg(feature = "window")]
 mod preview;
 mod run;

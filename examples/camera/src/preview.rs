@@ -21,9 +21,15 @@ pub(crate) fn run(args: &args::Args, how: &args::Preview) -> Result<()> {
         },
         info: !how.no_info,
         frames: args.frames(),
+        stop: job.stop.clone(),
     };
     let (counts, job) = show(preview, move |slot| {
+        let mut told = 0;
         while let Some(frame) = job.next()? {
+            for failed in &job.failed[told..] {
+                slot.warn(failed.to_string());
+            }
+            told = job.failed.len();
             // Over the last picture, which says more than a placeholder.
             let open = match &job.source.gone {
                 Some(reason) => slot.say(reason.as_str()),
@@ -35,7 +41,7 @@ pub(crate) fn run(args: &args::Args, how: &args::Preview) -> Result<()> {
         }
         Ok(job)
     })?;
-    println!(
+    say!(
         "shown {}, replaced before shown {}, refreshes missed by us {}, for want of a CPU {} ({:.1?} of work a picture, {:.1?} for the slowest)",
         counts.shown,
         counts.replaced,
@@ -45,7 +51,7 @@ pub(crate) fn run(args: &args::Args, how: &args::Preview) -> Result<()> {
         counts.timing.slowest,
     );
     for reason in counts.reasons {
-        println!("note: {reason}");
+        say!("note: {reason}");
     }
     job.finish()
 }

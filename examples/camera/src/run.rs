@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dmaframe::report::{Hop, PathReport};
-use dmaframe::sink::{self, Fanout, Opening};
+use dmaframe::sink::{self, Failed, Fanout, Opening, Photo};
 use dmaframe::{Fourcc, Frame};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Args;
 use crate::gpu::Filtering;
-use crate::picture;
 use crate::source::Source;
 
 /// How long an encoder may keep a camera waiting whose pictures it alone gets.
@@ -27,10 +26,14 @@ pub(crate) struct Job {
     sinks: Fanout,
     /// Where every frame is looked at.
     meter: Option<Arc<Hop>>,
-    stop: Arc<AtomicBool>,
+    pub(crate) stop: Arc<AtomicBool>,
     progress: ProgressBar,
     first: Option<Instant>,
     done: u64,
+    /// Pictures that the GPU had no time for.
+    missed: u64,
+    /// Outputs that have ended before the others.
+    pub(crate) failed: Vec<Failed>,
     /// The newest picture of the camera's own, where it is wanted raw.
     raw: Option<Frame>,
 }
@@ -52,9 +55,9 @@ impl Job {
             false => None,
         };
         for note in &notes {
-            println!("note: {note}");
+            say!("note: {note}");
         }
-        println!("source: {}", source.camera.describe());
+        say!("source: {}", source.camera.describe());
         let template = match args.frames() {
             Some(_) => "{bar:30} {pos}/{len} frames  {msg}",
             None => "{spinner} {pos} frames  {msg}  (Ctrl-C ends)",
@@ -80,51 +83,62 @@ impl Job {
             progress,
             first: None,
             done: 0,
+            missed: 0,
+            failed: Vec::new(),
             raw: None,
         })
     }
 
     /// The next picture, which the outputs have too. `None` at the end: of the time, of the frames, or by Ctrl-C.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>> {
-        let elapsed = self.first.map_or(Duration::ZERO, |first| first.elapsed());
-        let most = self.args.seconds.map_or(Duration::MAX, Duration::from_secs);
-        // A preview's are counted by its window, which does not show all.
-        let all = !self.args.previews() && self.args.frames().is_some_and(|frames| self.done >= frames);
-        if elapsed >= most || all || self.stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let progress = &self.progress;
-        let say = |line: String| progress.suspend(|| println!("note: {line}"));
-        let Some(frame) = self.source.next(&self.stop, say)? else {
-            return Ok(None);
-        };
-        // The clock starts with the first picture: a camera's start-up is not its frame rate.
-        let start = *self.first.get_or_insert_with(Instant::now);
-        let mut brightness = String::new();
-        if let Some(meter) = &self.meter {
-            brightness = format!(", brightness {}", mean(&frame).context("looking at the frame")?);
-            meter.zero_copy();
-        }
-        self.raw = self.args.photo().map(|_| frame.clone());
-        let frame = match &mut self.filtering {
-            Some(filtering) => filtering.run(&frame, say)?,
-            None => frame,
-        };
-        if self.done == 0 {
-            self.open_sinks(&frame)?;
-        }
-        for failed in self.sinks.take(&frame) {
-            // The others go on.
-            if self.sinks.is_empty() && !self.args.previews() {
-                return Err(failed.into());
+        loop {
+            let elapsed = self.first.map_or(Duration::ZERO, |first| first.elapsed());
+            let most = self.args.seconds.map_or(Duration::MAX, Duration::from_secs);
+            // A preview's are counted by its window, which does not show all.
+            let all = !self.args.previews() && self.args.frames().is_some_and(|frames| self.done >= frames);
+            if elapsed >= most || all || self.stop.load(Ordering::Relaxed) {
+                return Ok(None);
             }
-            self.progress.suspend(|| println!("note: {failed}"));
+            let progress = &self.progress;
+            let say = |line: String| progress.suspend(|| say!("note: {line}"));
+            let Some(frame) = self.source.next(&self.stop, say)? else {
+                return Ok(None);
+            };
+            // The clock starts with the first picture: a camera's start-up is not its frame rate.
+            let start = *self.first.get_or_insert_with(Instant::now);
+            let mut brightness = String::new();
+            if let Some(meter) = &self.meter {
+                brightness = format!(", brightness {}", mean(&frame).context("looking at the frame")?);
+                meter.zero_copy();
+            }
+            self.raw = self.args.photo().map(|_| frame.clone());
+            let frame = match &mut self.filtering {
+                Some(filtering) => match filtering.run(&frame, say)? {
+                    Some(filtered) => filtered,
+                    None => {
+                        self.missed += 1;
+                        continue;
+                    }
+                },
+                None => frame,
+            };
+            if self.done == 0 {
+                self.open_sinks(&frame)?;
+            }
+            // The others go on.
+            for failed in self.sinks.take(&frame) {
+                self.progress.suspend(|| say!("note: {failed}"));
+                self.failed.push(failed);
+            }
+            if self.sinks.is_empty() && !self.failed.is_empty() && !self.args.previews() {
+                return Ok(None);
+            }
+            self.done += 1;
+            self.progress.inc(1);
+            let fps = (self.done - 1) as f64 / start.elapsed().as_secs_f64().max(1e-9);
+            self.progress.set_message(format!("{fps:.1} fps{brightness}"));
+            return Ok(Some(frame));
         }
-        self.done += 1;
-        self.progress.inc(1);
-        let fps = (self.done - 1) as f64 / start.elapsed().as_secs_f64().max(1e-9);
-        self.progress.set_message(format!("{fps:.1} fps{brightness}"));
-        Ok(Some(frame))
     }
 
     fn open_sinks(&mut self, first: &Frame) -> Result<()> {
@@ -151,7 +165,7 @@ impl Job {
         }
         self.sinks.report(&self.path);
         self.progress
-            .suspend(|| notes.iter().for_each(|note| println!("note: {note}")));
+            .suspend(|| notes.iter().for_each(|note| say!("note: {note}")));
         Ok(())
     }
 
@@ -159,28 +173,32 @@ impl Job {
     pub(crate) fn finish(self) -> Result<()> {
         let elapsed = self.first.map_or(0.0, |first| first.elapsed().as_secs_f64());
         self.progress.finish();
-        let mut failed = None;
+        let mut failed = self.failed;
         for ended in self.sinks.finish() {
             match ended {
-                Ok(line) => println!("{line}"),
-                Err(error) => failed = Some(error),
+                Ok(line) => say!("{line}"),
+                Err(error) => failed.push(error),
             }
         }
         let fps = self.done.saturating_sub(1) as f64 / elapsed.max(1e-9);
-        let (done, lost) = (self.done, self.source.camera.stats().lost());
-        println!("{done} frames in {elapsed:.2} s: {fps:.1} fps, {lost} dropped\n");
+        let (done, lost) = (self.done, self.missed + self.source.camera.stats().lost());
+        say!("{done} frames in {elapsed:.2} s: {fps:.1} fps, {lost} dropped\n");
         for hop in self.path.counts() {
-            println!("  {hop}");
+            say!("  {hop}");
         }
-        println!("{}", self.path);
+        say!("{}", self.path);
         for reason in self.filtering.iter().flat_map(Filtering::reasons) {
-            println!("note: {reason}");
+            say!("note: {reason}");
         }
         if let (Some((_, Some(file))), Some(frame)) = (self.args.photo(), &self.raw) {
             let bytes = sink::dump(frame, file, PATIENCE)?;
-            println!("raw: {} ({bytes} bytes as the camera gave them)", file.display());
+            say!("raw: {} ({bytes} bytes as the camera gave them)", file.display());
         }
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        let failed: Vec<_> = failed.iter().map(Failed::to_string).collect();
+        match failed.is_empty() {
+            true => Ok(()),
+            false => bail!(failed.join("; ")),
+        }
     }
 }
 
@@ -199,19 +217,22 @@ fn mean(frame: &Frame) -> Result<u64> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    // A name that nobody can write costs no capture.
+    let photo = args.picture().map(Photo::of).transpose()?;
     let mut job = Job::open(args)?;
     // Kept until the next one is there, so that the last one is at hand: one buffer held.
     let mut last = None;
     while let Some(frame) = job.next()? {
-        last = args.picture().map(|_| frame);
+        last = photo.as_ref().map(|_| frame);
     }
-    if let (Some(frame), Some(file)) = (last, args.picture()) {
-        println!("frame: {frame:?}");
+    if let (Some(frame), Some(photo)) = (last, photo) {
+        say!("frame: {frame:?}");
         if frame.as_dmabuf().is_none() {
-            println!("note: this frame is CPU memory, which a GPU or encoder could only copy");
+            say!("note: this frame is CPU memory, which a GPU or encoder could only copy");
         }
-        let converted = picture::write(&frame, file)?;
-        println!("picture: {} ({converted} bytes converted once)", file.display());
+        let converted = photo.save(&frame, PATIENCE)?;
+        let file = photo.path().display();
+        say!("picture: {file} ({converted} bytes converted once)");
     }
     job.finish()
 }

@@ -5,15 +5,15 @@
 mod overlay;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use dmaframe::report::PathReport;
-use dmaframe::sink::Latest;
-use dmaframe::{Orientation, Rotation, Size};
+use dmaframe::sink::{Latest, Photo};
+use dmaframe::{Deadline, Orientation, Rotation, Size};
 use dmaframe_wgpu::v30::{Overlay, Presenter};
 use dmaframe_wgpu::{ImportOptions, Timing};
 use winit::application::ApplicationHandler;
@@ -23,7 +23,7 @@ use winit::event_loop::{ActiveEventLoop, EventLoop};
 use winit::keyboard::{Key, NamedKey};
 use winit::window::{Window, WindowId};
 
-use crate::{filter, picture};
+use crate::filter;
 use overlay::{Info, Text};
 
 /// Times between pictures kept for the graph.
@@ -41,6 +41,8 @@ pub(crate) struct Preview {
     pub(crate) info: bool,
     /// How many pictures, before the window closes by itself.
     pub(crate) frames: Option<u64>,
+    /// Ctrl-C.
+    pub(crate) stop: Arc<AtomicBool>,
 }
 
 /// What came of it.
@@ -72,12 +74,15 @@ pub(crate) fn show<T: Send + 'static>(
     // An error means that the window is gone.
     let slot = Latest::new(move || drop(proxy.send_event(Wake)));
     let putting = slot.clone();
+    let (stop, stays) = (Arc::clone(&preview.stop), preview.frames.is_none());
     let camera = std::thread::Builder::new().name("camera".into()).spawn(move || {
         let ended = camera(&putting);
         if let Err(error) = &ended {
+            say!("note: {error:#}");
             // The window may be looked at later than the terminal, and stays until somebody closes it.
-            println!("note: {error:#}");
-            putting.say(format!("{error:#}"));
+            while stays && putting.say(format!("{error:#}")) && !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(200));
+            }
         }
         putting.end();
         ended
@@ -93,7 +98,8 @@ pub(crate) fn show<T: Send + 'static>(
         photos: Vec::new(),
         failed: None,
     };
-    events.run_app(&mut app)?;
+    // An error is a display that has gone; the files are ended all the same.
+    let ran = events.run_app(&mut app);
     app.slot.close();
     let _: Vec<_> = app.photos.drain(..).map(JoinHandle::join).collect();
     app.counts.replaced = app.slot.replaced();
@@ -104,9 +110,10 @@ pub(crate) fn show<T: Send + 'static>(
     let ended = camera
         .join()
         .map_err(|_| anyhow!("the camera's thread panicked"))?;
-    match app.failed {
-        Some(error) => Err(error),
-        None => Ok((app.counts, ended?)),
+    let (ended, ran) = (ended?, ran.context("the display has gone"));
+    match app.failed.map_or(ran, Err) {
+        Ok(()) => Ok((app.counts, ended)),
+        Err(error) => Err(error),
     }
 }
 
@@ -144,8 +151,7 @@ impl ApplicationHandler<Wake> for App {
     }
 
     fn user_event(&mut self, events: &ActiveEventLoop, _: Wake) {
-        // An error stays on the screen; whoever ended it himself has seen enough.
-        if self.slot.has_ended() && (self.preview.frames.is_some() || self.slot.message().is_none()) {
+        if self.slot.has_ended() {
             events.exit();
         }
         self.redraw();
@@ -249,15 +255,13 @@ impl App {
             .as_ref()
             .map(|screen| screen.presenter.snapshot(turned));
         self.photos.push(std::thread::spawn(move || {
-            let names = (1..).map(|n| PathBuf::from(format!("photo-{n}.png")));
-            let file = names.into_iter().find(|name| !name.exists()).unwrap_or_default();
-            match taken {
-                Some(Ok(Some(frame))) => match picture::write(&frame, &file) {
-                    Ok(_) => println!("picture: {}", file.display()),
-                    Err(error) => println!("note: no picture: {error:#}"),
-                },
-                Some(Err(error)) => println!("note: no picture: {error:#}"),
-                _ => println!("note: no picture yet"),
+            let save = || {
+                let frame = taken.transpose()?.flatten().context("there is none yet")?;
+                Ok::<_, anyhow::Error>(Photo::of("photo.png")?.save_numbered(&frame, Deadline::NEVER)?)
+            };
+            match save() {
+                Ok(file) => say!("picture: {}", file.display()),
+                Err(error) => say!("note: no picture: {error:#}"),
             }
         }));
     }
@@ -271,6 +275,8 @@ impl App {
         });
         screen.presenter.set_refresh(refresh);
         let Some(turn) = screen.presenter.turn()? else {
+            // Not now, or not seen: the next picture asks again.
+            drop(self.slot.try_next());
             return Ok(());
         };
         // As late as can be, so that it is the newest.
@@ -303,7 +309,7 @@ impl App {
     }
 
     fn info(&self, presenter: &Presenter) -> Info {
-        let mut lines = Vec::new();
+        let mut lines = self.slot.warnings();
         if self.preview.info {
             let sum = self.intervals.iter().sum::<Duration>().as_secs_f64();
             let missed = presenter.timing().missed;

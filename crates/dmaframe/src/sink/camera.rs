@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dmaframe_core::Frame;
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::report::Hop;
+use dmaframe_core::{Error as CoreError, Frame};
 use dmaframe_pipewire::{Error as PipewireError, Pushed, VirtualCamera};
 
+use super::ready::unready;
 use super::{Error, Opening, Sink, Summary, Taken};
 
 struct Published {
     camera: VirtualCamera,
     name: String,
     patience: Duration,
+    unready: Duration,
     dropped: u64,
 }
 
@@ -32,13 +34,37 @@ pub(super) fn start(name: &str, opening: &Opening<'_>) -> Result<Box<dyn Sink>, 
         camera: builder.start()?,
         name: name.to_owned(),
         patience: opening.patience,
+        unready: opening.unready(),
         dropped: 0,
     }))
 }
 
+/// Of a picture that is still worked on, or whose work failed; the next one may do.
+fn is_pending(error: &PipewireError) -> bool {
+    matches!(
+        error,
+        PipewireError::Core(CoreError::Timeout { .. } | CoreError::FenceFailed { .. })
+    )
+}
+
+impl Published {
+    fn miss(&mut self, why: &'static str) -> Taken {
+        self.dropped += 1;
+        self.hop().dropped(why);
+        Taken::Dropped(why)
+    }
+}
+
 impl Sink for Published {
     fn take(&mut self, frame: &Frame) -> Result<Taken, Error> {
-        let pushed = self.camera.push(frame.clone(), self.patience);
+        let mut pushed = self.camera.push(frame.clone(), self.patience);
+        // What others have goes to them with its fence; what has to be copied has to be finished.
+        if pushed.as_ref().is_err_and(|rejected| is_pending(&rejected.error)) {
+            if let Some(why) = unready(frame, self.unready)? {
+                return Ok(self.miss(why));
+            }
+            pushed = self.camera.push(frame.clone(), self.patience.max(self.unready));
+        }
         match pushed.map_err(|rejected| rejected.error) {
             Ok(Pushed::ZeroCopy) => Ok(Taken::Shared),
             Ok(Pushed::Copied(bytes)) => Ok(Taken::Copied(bytes)),
@@ -49,10 +75,11 @@ impl Sink for Published {
             }
             Err(PipewireError::Picture { .. }) => {
                 let formats = FormatSet::new(&self.name).with(frame.fourcc(), frame.modifier());
-                self.camera.set_picture(formats, frame.layout().size());
+                self.camera.set_picture(formats, frame.layout().size())?;
                 self.dropped += 1;
                 Ok(Taken::Dropped("the picture changed: consumers negotiate again"))
             }
+            Err(error) if is_pending(&error) => Ok(self.miss("the picture was not finished in time")),
             Err(error) => Err(error.into()),
         }
     }

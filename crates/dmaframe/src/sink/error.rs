@@ -30,6 +30,15 @@ pub enum Error {
         #[source]
         error: std::io::Error,
     },
+    /// A file whose name does not say what it is to be.
+    #[cfg(feature = "photo")]
+    #[error("{}: {known}", path.display())]
+    Extension {
+        /// The file.
+        path: PathBuf,
+        /// What there is.
+        known: &'static str,
+    },
     /// A file's pictures are all of one size.
     #[error("the pictures became {now}, those in {} are {was}", path.display())]
     SizeChanged {

@@ -51,6 +51,7 @@ struct Shared {
 struct State {
     frame: Option<Frame>,
     message: Option<String>,
+    warnings: Vec<String>,
     taken: u64,
     replaced: u64,
     /// The writer's end.
@@ -112,6 +113,12 @@ impl Latest {
         open
     }
 
+    /// A message that stays, whatever frames come: a recording beside has ended, and why.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.state().warnings.push(message.into());
+        self.wake();
+    }
+
     /// Nothing more will come; what is there can still be taken.
     pub fn end(&self) {
         self.state().ended = true;
@@ -159,6 +166,12 @@ impl Latest {
     #[must_use]
     pub fn message(&self) -> Option<String> {
         self.state().message.clone()
+    }
+
+    /// All that was warned of.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.state().warnings.clone()
     }
 
     /// Frames that a newer one replaced before they were taken.

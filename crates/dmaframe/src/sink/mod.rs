@@ -40,7 +40,8 @@
 //! **Waiting.** A sink of a live camera does not wait for its consumer: it drops what that one has no time for, counts it in
 //! its hop, and holds up neither the camera nor other sinks. [`Opening::patience`] makes it wait instead, for programs that
 //! must not lose a picture and whose source can wait. Files of raw pictures are written by the caller's thread, as fast as
-//! the disk is.
+//! the disk is. A picture that a GPU has not finished yet is another matter: an encoder in software and a copy have to wait for
+//! it, one frame's time at most, and it is dropped and counted when it takes longer.
 //!
 //! **Threads.** A sink may move between threads and is used by one at a time. GStreamer and PipeWire have threads of their
 //! own; nothing else here has.
@@ -51,7 +52,11 @@ mod dump;
 mod error;
 mod fanout;
 mod latest;
+#[cfg(feature = "photo")]
+mod photo;
 mod planes;
+#[cfg(any(feature = "gstreamer", feature = "pipewire"))]
+mod ready;
 #[cfg(feature = "gstreamer")]
 mod recording;
 
@@ -67,6 +72,8 @@ pub use dump::dump;
 pub use error::Error;
 pub use fanout::{Failed, Fanout};
 pub use latest::Latest;
+#[cfg(feature = "photo")]
+pub use photo::Photo;
 
 /// Something that takes frames.
 pub trait Sink: Send {
@@ -184,6 +191,14 @@ impl<'a> Opening<'a> {
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// How long a picture's producer may still be at work on it: nobody is held up for longer than pictures come anyway.
+    #[cfg(any(feature = "gstreamer", feature = "pipewire"))]
+    fn unready(&self) -> Duration {
+        let (frames, seconds) = self.framerate;
+        let period = Duration::from_secs(seconds.into()).checked_div(frames);
+        self.patience.max(period.unwrap_or(Duration::from_millis(33)))
     }
 }
 

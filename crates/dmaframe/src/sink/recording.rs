@@ -8,6 +8,7 @@ use dmaframe_core::Frame;
 use dmaframe_core::report::Hop;
 use dmaframe_gstreamer::{Error as GstError, Recorder};
 
+use super::ready::unready;
 use super::{Error, FINISH, Opening, Sink, Summary, Taken};
 
 const SLOW: &str = "the encoder is slower than the camera";
@@ -15,6 +16,7 @@ const SLOW: &str = "the encoder is slower than the camera";
 struct Recording {
     recorder: Recorder,
     patience: Duration,
+    unready: Duration,
     dropped: u64,
 }
 
@@ -32,23 +34,31 @@ pub(super) fn start(
     Ok(Box::new(Recording {
         recorder,
         patience: opening.patience,
+        unready: opening.unready(),
         dropped: 0,
     }))
 }
 
+impl Recording {
+    fn miss(&mut self, why: &'static str) -> Taken {
+        self.dropped += 1;
+        self.hop().dropped(why);
+        Taken::Dropped(why)
+    }
+}
+
 impl Sink for Recording {
     fn take(&mut self, frame: &Frame) -> Result<Taken, Error> {
+        if let Some(why) = unready(frame, self.unready)? {
+            return Ok(self.miss(why));
+        }
         let before = self.recorder.source().stats().copied;
         match self.recorder.push(frame.clone(), self.patience) {
             Ok(()) if self.recorder.source().stats().copied == before => Ok(Taken::Shared),
             Ok(()) => Ok(Taken::Copied(frame.layout().tight_len())),
             // A file without a picture is better than a camera that waits.
             Err(rejected) => match rejected.error {
-                GstError::Full { .. } => {
-                    self.dropped += 1;
-                    self.hop().dropped(SLOW);
-                    Ok(Taken::Dropped(SLOW))
-                }
+                GstError::Full { .. } => Ok(self.miss(SLOW)),
                 error => Err(error.into()),
             },
         }

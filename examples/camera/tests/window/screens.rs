@@ -63,6 +63,12 @@ impl Picture {
         each.max().unwrap_or(0)
     }
 
+    /// Where a camera's picture is, whatever is beside it.
+    pub(crate) fn is_black(&self) -> bool {
+        let middle = self.pixel(self.width / 2, self.height / 3);
+        middle.iter().all(|value| *value <= 2)
+    }
+
     pub(crate) fn is_grey(&self) -> bool {
         let same = |p: &[u8]| p[0].abs_diff(p[1]).max(p[1].abs_diff(p[2])) <= 2;
         self.rgb.chunks(3).all(same)
@@ -105,7 +111,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(15), "{what} did not come");
+        assert!(start.elapsed() < Duration::from_secs(40), "{what} did not come");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -199,6 +205,11 @@ impl Sway {
         assert!(output.status.success(), "{text}: {output:?}");
     }
 
+    /// It dies.
+    pub(crate) fn kill(&mut self) {
+        end(&mut self.child);
+    }
+
     /// What is on the screen.
     pub(crate) fn shot(&self) -> Picture {
         let mut grim = Command::new("grim");
@@ -251,6 +262,19 @@ impl Xvfb {
             .env("DISPLAY", &self.display)
             .env_remove("WAYLAND_DISPLAY")
             .env_remove("WAYLAND_SOCKET");
+    }
+
+    /// It answers nobody for a while.
+    pub(crate) fn hang(&self, time: Duration) {
+        for signal in ["-STOP", "-CONT"] {
+            let sent = Command::new("kill")
+                .args([signal, &self.child.id().to_string()])
+                .status();
+            assert!(sent.unwrap().success());
+            if signal == "-STOP" {
+                std::thread::sleep(time);
+            }
+        }
     }
 
     fn root(&self) -> Window {
