@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use dmaframe::source::{Next, Source, Which, Wish};
+use dmaframe::source::{Error, Next, Source, Which, Wish};
 use dmaframe::{Frame, Size};
 use gst::prelude::*;
 
@@ -74,24 +74,52 @@ fn a_file_is_played_to_its_end_without_a_copied_byte() {
     std::fs::remove_file(file).unwrap();
 }
 
-#[test]
-fn what_is_no_video_is_said_by_name() {
-    common::init_gstreamer();
-    let file = std::env::temp_dir().join(format!("dmaframe-source-{}.mkv", std::process::id()));
-    std::fs::write(&file, "this is no film").unwrap();
+/// A file of this content is refused when it is opened; gives the reason.
+fn refused(name: &str, content: &[u8]) -> String {
+    let file = std::env::temp_dir().join(format!("dmaframe-source-{}-{name}", std::process::id()));
+    std::fs::write(&file, content).unwrap();
     let opened = Source::open(&Wish::new(Which::File(file.clone())), &mut Vec::new());
-    // GStreamer may find out at once or when it has read a bit.
-    let reason = match opened {
-        Err(error) => error.to_string(),
-        Ok(mut source) => {
-            // Nobody asks before it has.
-            std::thread::sleep(Duration::from_millis(500));
-            match source.next(LONG) {
-                Next::Gone(reason) => reason,
-                other => panic!("{other:?}"),
-            }
-        }
+    std::fs::remove_file(&file).unwrap();
+    let error = opened.unwrap_err();
+    assert!(matches!(error, Error::File { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(name) && text.contains("cannot be played"), "{text}");
+    text
+}
+
+#[test]
+fn what_is_no_video_is_refused_by_name_when_it_is_opened() {
+    common::init_gstreamer();
+    let reason = refused("text.mkv", b"this is no film");
+    assert!(reason.contains("type"), "{reason}");
+    refused("empty.mkv", b"");
+}
+
+#[test]
+fn a_file_that_breaks_off_ends_once_and_is_not_played_from_its_beginning_again() {
+    common::init_gstreamer();
+    let Some(file) = recording("broken.avi", "jpegenc quality=95", "avimux") else {
+        return;
     };
-    assert!(reason.contains("type") || reason.contains("played"), "{reason}");
+    // Its second half is something else.
+    let mut bytes = std::fs::read(&file).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0xff);
+    std::fs::write(&file, bytes).unwrap();
+    let mut source = Source::open(&Wish::new(Which::File(file.clone())), &mut Vec::new()).unwrap();
+    let (mut frames, mut gone) = (0, 0);
+    loop {
+        match source.next(LONG) {
+            Next::Frame(_) => frames += 1,
+            Next::Gone(_) => gone += 1,
+            Next::End => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(
+        (1..=100).contains(&frames) && gone <= 1,
+        "{frames} pictures, gone {gone} times"
+    );
+    assert!(matches!(source.next(LONG), Next::End), "said each time");
     std::fs::remove_file(file).unwrap();
 }

@@ -119,18 +119,22 @@ fn cameras_of_pipewire_are_listed_read_and_found_again() {
     );
 
     // A camera that is taken out of the graph, and another one of its name.
+    // Asked for by its serial number, which the other one has not got.
     let mut camera = Painted::new(50);
-    let wish = Wish::new("pipewire:painted".parse().unwrap())
-        .size(SIZE)
-        .placeholder(true);
     let start = Instant::now();
-    let mut source = loop {
+    let serial = loop {
         // The session manager has to see it first.
-        match Source::open(&wish, &mut Vec::new()) {
-            Ok(source) => break source,
-            Err(error) => assert!(start.elapsed() < LONG, "{error}"),
+        let nodes = dmaframe::pipewire::video_sources(Some(daemon.remote()), LONG).unwrap();
+        match nodes.into_iter().find(|node| node.name == "painted") {
+            Some(node) => break node.serial.expect("a serial number"),
+            None => assert!(start.elapsed() < LONG, "not listed"),
         }
     };
+    let wish = Wish::new(Which::Pipewire(Some(serial)))
+        .size(SIZE)
+        .placeholder(true);
+    let mut source = Source::open(&wish, &mut Vec::new()).unwrap();
+    assert_eq!(source.describe(), "painted (PipeWire)");
     for round in 1..=3_u8 {
         let held = frame(&mut source);
         let shown = luma(&held);

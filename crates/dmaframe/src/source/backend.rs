@@ -45,7 +45,7 @@ pub(super) enum Known {
     Pipewire(super::pipewire::Known),
     /// By what was asked for, and by that alone.
     Wish,
-    /// Being moved.
+    /// It does not come back.
     Nothing,
 }
 

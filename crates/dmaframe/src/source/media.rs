@@ -2,14 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use dmaframe_core::Deadline;
 use dmaframe_core::report::Hop;
+use dmaframe_core::{Deadline, Frame};
 use dmaframe_gstreamer::{Backpressure, FrameSink, Received};
 use gst::prelude::*;
 
 use super::backend::{Backend, Event, Known, missing};
 use super::{Error, Stats, Wish};
+
+/// How long a file may take to be known as a film or as none. An address may take longer to answer, and has then been opened.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A pipeline that plays, at its own speed.
 #[derive(Debug)]
@@ -18,6 +22,10 @@ pub(super) struct Media {
     pipeline: gst::Pipeline,
     hops: [Arc<Hop>; 1],
     path: PathBuf,
+    /// Whether it is played again when it has failed: what is far away may be back.
+    is_address: bool,
+    /// What came while it was opened.
+    first: Option<Frame>,
 }
 
 /// Opens a file, or an address.
@@ -71,19 +79,34 @@ pub(super) fn open(path: &Path, wish: &Wish) -> Result<Box<dyn Backend>, Error> 
             let _ = pad.link(&pad_of_sink);
         }
     });
-    let media = Media {
+    let mut media = Media {
         hops: [Arc::clone(sink.hop())],
         sink,
         pipeline,
         path: path.to_owned(),
+        is_address,
+        first: None,
     };
     let started = media.pipeline.set_state(gst::State::Playing);
-    started.map_err(|error| failed(error.to_string()))?;
-    Ok(Box::new(media))
+    // GStreamer finds out what it is when it reads it, on threads of its own.
+    let patience = if started.is_ok() { PATIENCE } else { Duration::ZERO };
+    match (media.sink.next(patience), started) {
+        (Err(error), _) => Err(failed(error.to_string())),
+        (_, Err(error)) => Err(failed(error.to_string())),
+        (Ok(Received::EndOfStream), _) => Err(failed("there is no picture in it".into())),
+        (Ok(Received::Frame(first)), _) => {
+            media.first = Some(first);
+            Ok(Box::new(media))
+        }
+        (Ok(_), _) => Ok(Box::new(media)),
+    }
 }
 
 impl Backend for Media {
     fn next(&mut self, deadline: Deadline) -> Result<Event, String> {
+        if let Some(first) = self.first.take() {
+            return Ok(Event::Frame(first));
+        }
         loop {
             return match self.sink.next(deadline) {
                 Ok(Received::Frame(frame)) => Ok(Event::Frame(frame)),
@@ -114,7 +137,10 @@ impl Backend for Media {
     }
 
     fn known(self: Box<Self>) -> Known {
-        Known::Wish
+        match self.is_address {
+            true => Known::Wish,
+            false => Known::Nothing,
+        }
     }
 }
 

@@ -32,10 +32,11 @@
 //! what that costs. PipeWire and GStreamer negotiate themselves, from the same set.
 //!
 //! **Unplugging.** A camera that goes away is one [`Next::Gone`]. From then on the source looks for it about once a second,
-//! while it is asked for pictures: the same node or id, a camera of the same name on another node, and, after some seconds and
-//! for who wished for any, another camera. When it is there,
+//! while it is asked for pictures: the same node or id, a camera of the same name or model elsewhere, and, for a V4L2 camera that
+//! a wish for any had found, after some seconds another V4L2 camera. When it is there,
 //! [`Next::Back`] is given, and its pictures after that. Frames still held stay readable throughout. With
-//! [`Wish::placeholder`] there are still pictures meanwhile.
+//! [`Wish::placeholder`] there are still pictures meanwhile. A file that cannot be played further does not come back: after
+//! [`Next::Gone`] it has ended.
 //!
 //! **Threads.** Nothing here has a thread of its own (libcamera, PipeWire and GStreamer have theirs); a source may move
 //! between threads, and its frames go anywhere.
@@ -84,7 +85,7 @@ pub enum Next {
     Gone(String),
     /// It is there again.
     Back,
-    /// The file has ended. Said each time.
+    /// The file has ended, or failed before its end. Said each time.
     End,
 }
 
@@ -160,6 +161,8 @@ enum State {
 pub struct Source {
     wish: Wish,
     state: State,
+    /// Whether the present backend has given a picture.
+    gave: bool,
     description: String,
     hops: Vec<Arc<Hop>>,
     /// Of the present backend, how far its hops were counted.
@@ -188,6 +191,7 @@ impl Source {
             followed: vec![Followed::default(); hops.len()],
             hops,
             state: State::Live(backend),
+            gave: false,
             past: Stats::default(),
             still: Still::new(wish),
         })
@@ -209,6 +213,7 @@ impl Source {
                 follow(&self.hops, &mut self.followed, &**backend);
                 match event {
                     Ok(Event::Frame(frame)) => {
+                        self.gave = true;
                         self.still.like(&frame);
                         Next::Frame(frame)
                     }
@@ -228,7 +233,9 @@ impl Source {
         };
         if let State::Live(backend) = std::mem::replace(&mut self.state, gone) {
             self.past = self.past.plus(backend.stats());
-            let look = Instant::now();
+            // What starts and gives nothing would start again at once, and so on.
+            let rest = if self.gave { Duration::ZERO } else { LOOK };
+            let look = Instant::now() + rest;
             let known = backend.known();
             self.state = State::Gone { look, known };
         }
@@ -240,6 +247,9 @@ impl Source {
             let State::Gone { look, known } = &mut self.state else {
                 return Next::Quiet;
             };
+            if let Known::Nothing = known {
+                return Next::End;
+            }
             let now = Instant::now();
             if *look <= now {
                 *look = now + LOOK;
@@ -251,6 +261,7 @@ impl Source {
                         self.followed = vec![Followed::default(); backend.hops().len()];
                     }
                     self.state = State::Live(backend);
+                    self.gave = false;
                     self.past.replugs += 1;
                     return Next::Back;
                 }
@@ -338,5 +349,71 @@ mod tests {
         send::<Source>();
         send::<Next>();
         send::<Error>();
+    }
+
+    /// Gives one picture or none, and fails.
+    #[derive(Debug)]
+    struct Failing {
+        hops: [Arc<Hop>; 1],
+        gives: Option<Frame>,
+        known: Known,
+    }
+
+    impl Backend for Failing {
+        fn next(&mut self, _: Deadline) -> Result<Event, String> {
+            let frame = self.gives.take().ok_or("it broke")?;
+            Ok(Event::Frame(frame))
+        }
+
+        fn describe(&self) -> String {
+            "failing".into()
+        }
+
+        fn hops(&self) -> &[Arc<Hop>] {
+            &self.hops
+        }
+
+        fn stats(&self) -> Stats {
+            Stats::default()
+        }
+
+        fn known(self: Box<Self>) -> Known {
+            self.known
+        }
+    }
+
+    /// A source in which such a one is; found again is the test picture.
+    fn failing(gives: bool, known: Known) -> Source {
+        let wish = Wish::new(Which::Synthetic);
+        let mut source = Source::open(&wish, &mut Vec::new()).unwrap();
+        let gives = gives.then(|| source.next(LOOK).into_frame().unwrap());
+        let hops = [Hop::new("failing")];
+        source.gave = false;
+        source.state = State::Live(Box::new(Failing { hops, gives, known }));
+        source
+    }
+
+    #[test]
+    fn a_camera_that_starts_and_gives_nothing_is_not_tried_again_at_once() {
+        let mut source = failing(false, Known::Wish);
+        let start = Instant::now();
+        assert!(matches!(source.next(LOOK), Next::Gone(reason) if reason == "it broke"));
+        assert!(matches!(source.next(LOOK * 5), Next::Back));
+        assert!(start.elapsed() >= LOOK, "{:?}", start.elapsed());
+
+        // One that gave pictures may be back already.
+        let mut source = failing(true, Known::Wish);
+        assert!(matches!(source.next(LOOK), Next::Frame(_)));
+        assert!(matches!(source.next(LOOK), Next::Gone(_)));
+        assert!(matches!(source.next(Duration::ZERO), Next::Back));
+    }
+
+    #[test]
+    fn what_cannot_come_back_has_ended_after_it_was_said_why() {
+        let mut source = failing(true, Known::Nothing);
+        assert!(matches!(source.next(LOOK), Next::Frame(_)));
+        assert!(matches!(source.next(LOOK), Next::Gone(_)));
+        assert!(matches!(source.next(LOOK), Next::End));
+        assert!(matches!(source.next(LOOK), Next::End));
     }
 }

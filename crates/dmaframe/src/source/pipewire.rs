@@ -167,9 +167,13 @@ impl Stream {
             Asked::Name(name) => node.name == *name || node.serial.as_ref() == Some(name),
             _ => true,
         };
-        let target = match (nodes.iter().find(is), &asked) {
-            (Some(found), Asked::Name(_)) => Target::Name(found.name.clone()),
-            (Some(_), _) => Target::Default,
+        let (target, asked) = match (nodes.iter().find(is), &asked) {
+            // By its name from now on: a serial number is never given twice.
+            (Some(found), Asked::Name(_)) => {
+                let name = found.name.clone();
+                (Target::Name(name.clone()), Asked::Name(name))
+            }
+            (Some(_), _) => (Target::Default, asked),
             (None, Asked::Name(name)) => {
                 return Err(Error::NotFound {
                     what: format!("camera '{name}' in PipeWire"),
