@@ -14,7 +14,7 @@ pub(crate) struct DoctorArgs {
     /// Look at the lab's guest instead of this machine
     #[arg(long)]
     lab: bool,
-    /// For the program, after `--`: --json, --trace FILE, ...
+    /// For the program, after `--`: --json, or --trace --out DIR, ... (in the lab the target folder unless said otherwise)
     #[arg(last = true)]
     args: Vec<OsString>,
 }
@@ -45,7 +45,16 @@ pub(crate) fn main(args: &DoctorArgs) -> Result<i32> {
     } else {
         Command::new(&program)
     };
-    let status = run.arg("doctor").args(&args.args).status();
+    run.arg("doctor").args(&args.args);
+    let has = |word: &str| {
+        let is = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(word));
+        args.args.iter().any(is)
+    };
+    // The one folder of this workspace that can be written in the guest.
+    if args.lab && has("--trace") && !has("--out") {
+        run.arg("--out").arg(build::target()?);
+    }
+    let status = run.status();
     let status = status.with_context(|| format!("cannot start {}", program.display()))?;
     Ok(status.code().unwrap_or(1))
 }

@@ -84,15 +84,15 @@ fn a_bare_host_is_told_what_it_lacks() {
     snapshot!(devices, "bare", &report);
 }
 
-/// lavapipe imports other people's dma-bufs without it, but makes none.
+/// lavapipe imports other people's dma-bufs without it, but makes none: it copies into a memfd, as an export pool has it do.
 #[test]
-fn without_udmabuf_the_software_gpu_exports_nothing_and_says_what_would_help() {
+fn without_udmabuf_the_software_gpu_copies_for_others_and_says_what_would_help() {
     let Some(mut devices) = devices() else { return };
     devices.away(Path::new("/dev/udmabuf"));
     let report = devices.doctor(None);
     assert_eq!(verdict(&report, "vivid", "llvmpipe")["cost"], "zero-copy");
     let way = verdict(&report, "llvmpipe", "encoder");
-    assert_eq!(way["cost"], "cpu-copy");
+    assert_eq!(way["cost"], "gpu-copy");
     assert!(way["remedies"].to_string().contains("modprobe udmabuf"), "{way}");
     assert!(has_problem(
         &report,
@@ -168,7 +168,7 @@ fn a_forbidden_udmabuf_names_mode_and_group() {
     ));
     let way = verdict(&report, "llvmpipe", "encoder");
     assert!(
-        way["cost"] == "cpu-copy" && way["remedies"].to_string().contains("usermod"),
+        way["cost"] == "gpu-copy" && way["remedies"].to_string().contains("usermod"),
         "{way}"
     );
     snapshot!(devices, "denied-udmabuf", &report);
@@ -218,6 +218,15 @@ fn forbidden_drm_nodes_name_mode_and_group() {
         "usermod -aG video"
     ));
     snapshot!(devices, "denied-drm", &report);
+}
+
+#[test]
+fn what_a_snap_leaves_in_the_environment_makes_no_snap_of_what_it_starts() {
+    let Some(devices) = devices() else { return };
+    let report = devices.doctor_with(None, &[("SNAP_NAME", "code"), ("SNAP", "/snap/code/1")]);
+    assert_eq!(report["sandbox"]["kind"], "none");
+    let inside = devices.doctor_with(None, &[("SNAP_NAME", "code"), ("SNAP", "/tmp")]);
+    assert_eq!(inside["sandbox"]["kind"], "snap");
 }
 
 #[test]

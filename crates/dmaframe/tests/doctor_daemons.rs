@@ -1,5 +1,6 @@
 //! Media daemons are asked themselves.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -64,9 +65,10 @@ fn a_running_pipewire_tells_its_version() {
         .spawn()
         .unwrap();
     let running = Running(running);
-    let patience = Instant::now() + Duration::from_secs(10);
-    while !folder.join("pipewire-0").exists() {
-        assert!(Instant::now() < patience, "the daemon made no socket");
+    let patience = Instant::now() + Duration::from_secs(40);
+    // The file is there before somebody listens.
+    while UnixStream::connect(folder.join("pipewire-0")).is_err() {
+        assert!(Instant::now() < patience, "nobody listens");
         std::thread::sleep(Duration::from_millis(20));
     }
     let found = daemon(&folder, "PipeWire");
@@ -79,4 +81,31 @@ fn a_running_pipewire_tells_its_version() {
     drop(running);
 
     let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn a_session_manager_and_the_portal_are_found_where_they_run() {
+    for program in ["pipewire", "wireplumber", "dbus-daemon"] {
+        need!(Device::Program(program));
+    }
+    need!(Device::Program(dmaframe_testkit::PORTAL));
+    let folder = std::env::temp_dir();
+    if dmaframe_testkit::in_lab() {
+        for name in ["WirePlumber", "xdg-desktop-portal"] {
+            let before = daemon(&folder, name);
+            assert_eq!(before["found"], false, "{before}");
+            assert!(before["detail"].as_str().unwrap().contains("not run"), "{before}");
+        }
+    }
+    let running = dmaframe_testkit::Daemon::with_session_manager();
+    let portal = dmaframe_testkit::Portal::start(&running);
+    let manager = daemon(&folder, "WirePlumber");
+    assert_eq!(manager["found"], true, "{manager}");
+    assert!(
+        manager["version"].as_str().unwrap().starts_with("0."),
+        "{manager}"
+    );
+    let found = daemon(&folder, "xdg-desktop-portal");
+    assert_eq!(found["found"], true, "{found}");
+    drop(portal);
 }

@@ -89,3 +89,26 @@ fn a_trace_follows_every_frame_through_every_hop() {
     );
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn a_folder_that_takes_no_files_is_refused_before_the_first_frame() {
+    let doctor = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dmaframe"));
+        command.arg("doctor").args(arguments).output().unwrap()
+    };
+    // So many frames that nobody waits for them.
+    let many = u64::MAX.to_string();
+    let output = doctor(&["--trace", "--frames", &many, "--out", "/nonexistent"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("/nonexistent: No such file"), "{said}");
+}
+
+#[test]
+fn a_trace_as_json_is_refused_and_not_written_as_text() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dmaframe"));
+    let output = command.args(["doctor", "--json", "--trace"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("--json") && said.contains("--trace"), "{said}");
+}

@@ -1,7 +1,7 @@
 //! `dmaframe doctor`: what this machine can do with video frames, and what stands in the way.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -20,7 +20,7 @@ enum Command {
     /// Tries what this machine has, and says what is missing, why, and what would help
     Doctor {
         /// As JSON
-        #[arg(long)]
+        #[arg(long, conflicts_with = "trace")]
         json: bool,
         /// Runs frames from the first camera (or a test picture) through the first GPU and writes what every hop took:
         /// dmaframe-trace.json for Perfetto or chrome://tracing, dmaframe-frame.svg for any browser
@@ -44,10 +44,13 @@ fn main() -> ExitCode {
     } = Args::parse().command;
     let options = doctor::Options::default();
     let text = if trace {
-        trace::run(&options, frames).and_then(|trace| {
-            let files = trace.write(&out)?;
-            Ok(format!("{trace}\n{}\n{}\n", files.0.display(), files.1.display()))
-        })
+        // Before the frames are waited for.
+        writable(&out)
+            .and_then(|()| trace::run(&options, frames))
+            .and_then(|trace| {
+                let files = trace.write(&out)?;
+                Ok(format!("{trace}\n{}\n{}\n", files.0.display(), files.1.display()))
+            })
     } else {
         let report = doctor::examine(&options);
         if json {
@@ -67,4 +70,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether files can be made there.
+fn writable(folder: &Path) -> Result<(), doctor::Error> {
+    use rustix::fs::{Access, access};
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| doctor::Error::File {
+        path: folder.display().to_string(),
+        error: errno.into(),
+    })
 }

@@ -129,8 +129,10 @@ fn problem(name: &str, error: &Error, sandbox: &Sandbox) -> Problem {
             remedy: sandbox.appearance(device, remedy),
         },
         Error::Denied { device, .. } => {
+            // Again, for the error itself: there are two of them, with other remedies.
             let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-            nodes::refused(device.as_ref(), &denied, sandbox, "")
+            let again = nodes::open(device.as_ref(), sandbox, "").err();
+            again.unwrap_or_else(|| nodes::refused(device.as_ref(), &denied, sandbox, ""))
         }
         Error::NoDriver {
             device,

@@ -11,6 +11,8 @@ use super::report::Daemon;
 pub(super) fn examine() -> Vec<Daemon> {
     vec![
         daemon("PipeWire", pipewire_version()),
+        daemon("WirePlumber", wireplumber()),
+        daemon("xdg-desktop-portal", portal()),
         daemon("GStreamer", gstreamer()),
         daemon("libcamera", libcamera()),
     ]
@@ -52,6 +54,52 @@ fn pipewire_version() -> Result<(Option<String>, String), String> {
             format!("{shown} answered, but not with its version: {error}"),
         )),
     }
+}
+
+/// Without a session manager PipeWire has no cameras, and links no streams to them.
+fn wireplumber() -> Result<(Option<String>, String), String> {
+    let process = process("wireplumber").ok_or(
+        "it does not run for this user, as far as can be seen from here: PipeWire has no cameras without a session manager \
+         (systemctl --user start wireplumber)",
+    )?;
+    let version = program("wireplumber").and_then(|program| {
+        let output = Command::new(program)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (_, version) = text.split_once("Linked with libwireplumber ")?;
+        Some(version.split_whitespace().next()?.to_owned())
+    });
+    Ok((version, process))
+}
+
+/// What sandboxed applications get cameras and screens from.
+fn portal() -> Result<(Option<String>, String), String> {
+    // The kernel keeps 15 bytes of a name.
+    if let Some(process) = process("xdg-desktop-por") {
+        return Ok((None, process));
+    }
+    let service = "/usr/share/dbus-1/services/org.freedesktop.portal.Desktop.service";
+    Err(match Path::new(service).exists() {
+        true => "it does not run now, and is started when somebody asks it".to_owned(),
+        false => "it is not installed (the package xdg-desktop-portal, and one for the desktop)".to_owned(),
+    })
+}
+
+/// A process of this user.
+fn process(name: &str) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let user = rustix::process::geteuid().as_raw();
+    let mut processes = fs::read_dir("/proc").ok()?.flatten();
+    let found = processes.find(|entry| {
+        let comm = fs::read_to_string(entry.path().join("comm"));
+        comm.is_ok_and(|comm| comm.trim_end() == name)
+            && entry.metadata().is_ok_and(|process| process.uid() == user)
+    })?;
+    Some(format!("process {}", found.file_name().display()))
 }
 
 fn gstreamer() -> Result<(Option<String>, String), String> {

@@ -1,19 +1,20 @@
 //! Vulkan devices: what they say they can, and what they really read and write.
 
-use std::sync::Arc;
+mod exports;
+
 use std::time::Duration;
 
 use super::Options;
-use super::allocators::{self, SIZE, Working};
+use super::allocators::{self, Working};
 use super::cameras::Camera;
 use super::report::{Attempt, FormatRow, GpuReport, ImportReport, ModifierRow, Problem};
+use crate::Frame;
 use crate::negotiate::Route;
 use crate::vulkan::ash::vk;
 use crate::vulkan::{
-    self, BufferImport, Capabilities, Commands, Extensions, Gpu, Importer, OpenOptions, Queue, Readback,
-    Refusal, Upload, export,
+    self, Capabilities, Commands, Extensions, Gpu, Importer, OpenOptions, Queue, Readback, Refusal, Upload,
 };
-use crate::{Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, next_generation};
+pub(super) use exports::PAGES;
 
 /// A device, and which memory it took by which route.
 #[derive(Debug)]
@@ -244,112 +245,6 @@ impl Bench<'_> {
             false => Err(vulkan::Error::Timeout { what: "the device" }),
         }
     }
-
-    /// What the device makes for others: a buffer whose bytes the CPU reads back, an image, a fence.
-    fn exports(&self) -> (Vec<Attempt>, Attempt) {
-        let exports = vec![
-            Attempt::of("NV12 buffer", self.export_buffer()),
-            Attempt::of("XRGB8888 image", self.export_image()),
-        ];
-        (exports, Attempt::of("fence of submitted work", self.fence()))
-    }
-
-    /// A sync_file of submitted work, waited for.
-    fn fence(&self) -> Result<String, String> {
-        if !self.queue.can_export_fences() {
-            return Err("the driver gives no sync_file (SYNC_FD)".to_owned());
-        }
-        let patience = self.patience * 5;
-        let text = words;
-        let mut work = self
-            .queue
-            .submit(patience, |commands| commands.export_fence())
-            .map_err(text)?;
-        let waited = work
-            .fence()
-            .map_err(text)?
-            .wait(patience)
-            .map_err(|error| error.to_string())?;
-        match waited.is_signaled() {
-            true => Ok("a sync_file, which signalled".to_owned()),
-            false => Err(format!("the sync_file of finished work is {waited:?}")),
-        }
-    }
-
-    fn export_buffer(&self) -> Result<String, String> {
-        let text = words;
-        let gpu = self.importer.gpu();
-        let picture: Vec<u8> = (0..u64::from(SIZE.width * SIZE.height) * 3 / 2)
-            .map(|i| (i * 11) as u8)
-            .collect();
-        let layout = crate::Layout::tight(Fourcc::NV12, SIZE).map_err(|error| error.to_string())?;
-        let source = Frame::from_bytes(picture.clone(), &layout, FrameMeta::default());
-        let source = source.map_err(|error| error.to_string())?;
-        let usage = vk::BufferUsageFlags::TRANSFER_DST;
-        let exported = export::buffer(gpu, Fourcc::NV12, SIZE, usage, next_generation()).map_err(text)?;
-        let upload = Upload::new(gpu, Fourcc::NV12, SIZE, 1).map_err(text)?;
-        let staged: Arc<BufferImport> = upload.stage(&source, self.patience).map_err(text)?;
-        self.run(|commands| commands.copy(&staged, &exported.import))
-            .map_err(text)?;
-        let exporter = exported
-            .buffer
-            .objects()
-            .first()
-            .and_then(|object| object.exporter());
-        let frame = Frame::new(
-            exported.buffer,
-            FrameMeta::default(),
-            Fence::Signaled,
-            Lease::none(),
-        );
-        let read = frame.and_then(|frame| frame.map_read(self.patience)?.to_tight());
-        match read {
-            Ok(bytes) if bytes == picture => {
-                let exporter = exporter.unwrap_or_else(|| "an unnamed exporter".to_owned());
-                Ok(format!("a dma-buf of {exporter}, read back by the CPU"))
-            }
-            Ok(_) => Err("the CPU read other bytes than the device had written".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    fn export_image(&self) -> Result<String, String> {
-        let gpu = self.importer.gpu();
-        let listed: Vec<_> = gpu
-            .capabilities()
-            .rendered()
-            .modifiers(Fourcc::XRGB8888)
-            .collect();
-        let modifiers = if listed.is_empty() {
-            vec![Modifier::LINEAR]
-        } else {
-            listed
-        };
-        let usage = vk::ImageUsageFlags::COLOR_ATTACHMENT | vk::ImageUsageFlags::TRANSFER_DST;
-        let made = export::image(gpu, Fourcc::XRGB8888, SIZE, usage, &modifiers, next_generation())
-            .map_err(words)?;
-        self.run(|commands| commands.clear(&made.import, [1.0, 0.0, 0.0, 1.0]))
-            .map_err(words)?;
-        let layout = made.buffer.layout().clone();
-        let told = format!(
-            "{} in {} plane(s), cleared by the device",
-            layout.modifier(),
-            layout.planes().len()
-        );
-        if !layout.modifier().is_linear() {
-            return Ok(told);
-        }
-        let frame = Frame::new(made.buffer, FrameMeta::default(), Fence::Signaled, Lease::none());
-        let read = frame.and_then(|frame| frame.map_read(self.patience)?.to_tight());
-        match read {
-            // Blue, green, red in memory.
-            Ok(bytes) if bytes.chunks(4).all(|pixel| pixel[..3] == [0, 0, 255]) => {
-                Ok(told + " and read by the CPU")
-            }
-            Ok(_) => Err("the CPU read other pixels than the device had written".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
 }
 
 fn describe(found: &Capabilities) -> GpuReport {
@@ -404,6 +299,8 @@ fn missing(examined: &Examined, problems: &mut Vec<Problem>) {
             remedy,
         });
     };
+    let exports = &examined.report.exports;
+    let dmabufs = || exports.iter().filter(|attempt| attempt.what != PAGES);
     let lavapipe = found.driver == vk::DriverId::MESA_LLVMPIPE;
     let extension = vulkan::ash::ext::external_memory_dma_buf::NAME;
     if !found.supported.dmabuf() {
@@ -418,13 +315,8 @@ fn missing(examined: &Examined, problems: &mut Vec<Problem>) {
         };
         let reason = format!("no dma-buf import: {}", Refusal::ExtensionOff(extension));
         add(found.name.clone(), reason, remedy);
-    } else if examined.report.exports.iter().all(|attempt| !attempt.works) {
-        let why: Vec<_> = examined
-            .report
-            .exports
-            .iter()
-            .map(|attempt| attempt.detail.as_str())
-            .collect();
+    } else if dmabufs().all(|attempt| !attempt.works) {
+        let why: Vec<_> = dmabufs().map(|attempt| attempt.detail.as_str()).collect();
         let remedy = match lavapipe {
             true => "lavapipe exports udmabufs: /dev/udmabuf has to be there and open to this user",
             false => "a newer driver; until then render into memory of another allocator that it imports",

@@ -44,6 +44,15 @@ pub(super) fn refused(path: &Path, error: &io::Error, sandbox: &Sandbox, missing
             remedy: sandbox.appearance(&object, missing),
             object,
         },
+        io::ErrorKind::PermissionDenied
+            if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) =>
+        {
+            Problem {
+                reason: "may not be opened, whatever its mode and group (EPERM)".to_owned(),
+                remedy: sandbox.allowance(&object),
+                object,
+            }
+        }
         io::ErrorKind::PermissionDenied => {
             let meta = fs::metadata(path);
             let (reason, gid) = match &meta {
@@ -107,4 +116,27 @@ pub(super) fn drm(sandbox: &Sandbox, problems: &mut Vec<Problem>) -> Vec<DrmNode
         });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_list_of_devices_forbids_is_no_matter_of_groups() {
+        let sandbox = Sandbox {
+            kind: "none".into(),
+            ..Sandbox::default()
+        };
+        let problem = |errno: rustix::io::Errno| {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            refused(Path::new("/dev/null"), &error, &sandbox, "")
+        };
+        let forbidden = problem(rustix::io::Errno::PERM);
+        assert!(forbidden.reason.contains("EPERM"), "{}", forbidden.reason);
+        assert!(!forbidden.remedy.contains("usermod"), "{}", forbidden.remedy);
+        let denied = problem(rustix::io::Errno::ACCESS);
+        assert!(denied.reason.contains("mode 0666"), "{}", denied.reason);
+        assert!(denied.remedy.contains("70-dmaframe.rules"), "{}", denied.remedy);
+    }
 }

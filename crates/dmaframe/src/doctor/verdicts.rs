@@ -2,7 +2,7 @@
 
 use super::allocators::Working;
 use super::cameras::Camera;
-use super::gpus::{Examined, Memory};
+use super::gpus::{Examined, Memory, PAGES};
 use super::report::{Attempt, Problem, Verdict, VerdictCost};
 use crate::alloc::{Allocator, Picture, Ways, plan};
 use crate::negotiate::{FormatSet, Route, Takes};
@@ -56,11 +56,16 @@ fn nothing(from: &str, to: &str, why: &str, problems: &[Problem], about: &[&str]
     }
 }
 
-/// The remedies of problems whose object begins with one of these.
+/// The remedies of problems whose object begins with one of these: `/dev/video` are all cameras, `/dev/video1` is one of them.
 fn remedies(problems: &[Problem], about: &[&str]) -> Vec<String> {
+    let begins = |problem: &Problem, object: &str| {
+        let digit = |c: char| c.is_ascii_digit();
+        let rest = problem.object.strip_prefix(object);
+        rest.is_some_and(|rest| !(object.ends_with(digit) && rest.starts_with(digit)))
+    };
     let related = problems
         .iter()
-        .filter(|problem| about.iter().any(|object| problem.object.starts_with(object)));
+        .filter(|problem| about.iter().any(|object| begins(problem, object)));
     let mut list: Vec<_> = related
         .map(|problem| format!("{}: {}", problem.object, problem.remedy))
         .collect();
@@ -269,18 +274,23 @@ fn gpu_to_others(gpu: &Examined, problems: &[Problem]) -> Verdict {
         .filter(|attempt| attempt.works)
         .collect();
     let refused = gpu.report.exports.iter().filter(|attempt| !attempt.works);
+    let exported = made.iter().any(|attempt| attempt.what != PAGES);
     let fence = match gpu.fences.works {
         true => "with a fence",
         false => "the CPU waits for it",
     };
     let exports = format!("exports of {}", gpu.report.name);
     let names: Vec<_> = made.iter().map(|attempt| attempt.what.as_str()).collect();
-    let (cost, way) = match made.is_empty() {
-        false => (
+    let (cost, way) = match (exported, made.is_empty()) {
+        (true, _) => (
             VerdictCost::ZeroCopy,
             format!("by dma-buf export of {}, {fence}", names.join(" and ")),
         ),
-        true => (VerdictCost::CpuCopy, "by reading back".to_owned()),
+        (false, false) => (
+            VerdictCost::GpuCopy,
+            "by the GPU's copy into memory that the CPU and other processes map".to_owned(),
+        ),
+        (false, true) => (VerdictCost::CpuCopy, "by reading back".to_owned()),
     };
     Verdict {
         from: gpu.report.name.clone(),
@@ -290,10 +300,9 @@ fn gpu_to_others(gpu: &Examined, problems: &[Problem]) -> Verdict {
         reasons: refused
             .map(|attempt| format!("{}: {}", attempt.what, attempt.detail))
             .collect(),
-        remedies: if made.is_empty() {
-            remedies(problems, &["/dev/udmabuf", &exports])
-        } else {
-            Vec::new()
+        remedies: match exported {
+            true => Vec::new(),
+            false => remedies(problems, &["/dev/udmabuf", &gpu.report.name, &exports]),
         },
     }
 }
@@ -333,6 +342,29 @@ mod tests {
         assert_eq!(reasons, ["NV12 LINEAR in memfd, by host pointer: other bytes"]);
         let (route, _, reasons) = walked(Some(Route::HostPointer)).unwrap();
         assert!(route == Route::HostPointer && reasons.is_empty());
+    }
+
+    #[test]
+    fn a_cameras_remedies_are_not_those_of_another_whose_number_begins_alike() {
+        let problem = |object: &str| Problem {
+            object: object.to_owned(),
+            reason: String::new(),
+            remedy: "help".to_owned(),
+        };
+        let problems = [
+            "/dev/video1",
+            "/dev/video1 (vivid)",
+            "/dev/video10",
+            "/dev/video2",
+        ]
+        .map(problem);
+        let found = |about: &str| remedies(&problems, &[about]);
+        assert_eq!(
+            found("/dev/video1"),
+            ["/dev/video1: help", "/dev/video1 (vivid): help"]
+        );
+        assert_eq!(found("/dev/video10"), ["/dev/video10: help"]);
+        assert_eq!(found("/dev/video").len(), 4);
     }
 
     #[test]
