@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes; a wait that ends here is a failure.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than anything takes, also on a machine that is at other work; a wait that ends here is a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// PipeWire with a socket and a folder of its own; killed when dropped. Several may run at once.
 ///

@@ -4,12 +4,12 @@ use std::fs;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use crate::daemon::PATIENCE;
 use crate::{Daemon, end};
 
 /// The portal's program, for [`Device::Program`](crate::Device::Program).
 pub const PORTAL: &str = "/usr/libexec/xdg-desktop-portal";
 
-const PATIENCE: Duration = Duration::from_secs(10);
 const STORE: [&str; 4] = [
     "--dest=org.freedesktop.impl.portal.PermissionStore",
     "--object-path=/org/freedesktop/impl/portal/PermissionStore",
