@@ -18,15 +18,16 @@ mod color;
 mod enums;
 mod format;
 mod ids;
+mod one_block;
 mod params;
 mod read;
 mod write;
 
 pub use blocks::{BlockError, Blocks, Chunk, DataBlock, DataKind, MAX_BLOCKS};
-#[cfg(feature = "link")]
-pub(crate) use blocks::{gstreamers_planes, in_proportion};
 pub use format::{FormatOffer, Modifiers, VideoFormat, formats_of};
 pub use ids::{fourcc_of_spa, spa_of_fourcc};
+#[cfg(feature = "link")]
+pub(crate) use one_block::{gstreamers_planes, in_proportion};
 #[cfg(feature = "link")]
 pub(crate) use params::{BuffersOffer, meta, meta_with_features};
 pub use read::{PodError, Value};

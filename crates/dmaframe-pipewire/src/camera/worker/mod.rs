@@ -125,6 +125,64 @@ impl Worker {
         }
     }
 
+    /// Makes the memory of a buffer and keeps it. An error is what consumers have to be told.
+    fn add_to_pool(&self, stream: &Stream, slot: Slot) -> Result<(), Error> {
+        let mut settled = self.settled.borrow_mut();
+        let settled = settled.as_mut().filter(|_| !self.failed.get());
+        let Some(settled) = settled else {
+            // Told already: the stream still goes through the buffers that it wanted.
+            negotiate::clear(stream, slot);
+            return Ok(());
+        };
+        let mut desk = self.shared.desk();
+        let first = desk.pool.is_none();
+        if first {
+            let new = Pool::new(settled.layout.clone(), settled.imported)
+                .and_then(|new| self.wake.add(&*new.queue).map(|()| new));
+            match new {
+                Ok(new) => desk.pool = Some(new),
+                Err(error) => {
+                    drop(desk);
+                    self.shared.fail(error);
+                    return Ok(());
+                }
+            }
+        }
+        let Some(pool) = desk.pool.as_mut() else {
+            return Ok(());
+        };
+        let index = pool.len();
+        let entry = self.add(stream, slot, settled, index)?;
+        let explicit = entry.sync.is_some();
+        if first {
+            let yes = |yes| if yes { c"true" } else { c"false" };
+            let feature =
+                stream.has_feature(slot, meta_type::SYNC_TIMELINE, meta_type::SYNC_TIMELINE_RELEASE);
+            // Points are for one consumer; without the RELEASE feature the transport must not lose a buffer.
+            stream.update_properties(&[
+                (c"node.exclusive", yes(explicit)),
+                (c"node.reliable", yes(explicit && !feature)),
+            ]);
+        }
+        if let Some(place) = pool.entries.get_mut(slot.index) {
+            *place = Some(entry);
+        }
+        let buffers = pool.len() as u64;
+        desk.stats.buffers = buffers;
+        desk.stats.explicit_sync = explicit;
+        if first {
+            desk.format = Some(settled.format.clone());
+            drop(desk);
+            self.shared.tell(CameraEvent::Format {
+                format: settled.format.clone(),
+                layout: settled.layout.clone(),
+            });
+        }
+        // Free once the stream gives it out for the first time.
+        self.wake.tick(Duration::from_micros(100));
+        Ok(())
+    }
+
     /// Everything that may have become possible.
     fn work(&self, stream: &Stream) {
         // Triggering the graph may call `process` from within.
@@ -186,57 +244,8 @@ impl Handler for Worker {
     }
 
     fn add_buffer(&self, stream: &Stream, slot: Slot) {
-        let mut settled = self.settled.borrow_mut();
-        let Some(settled) = settled.as_mut() else { return };
-        let mut desk = self.shared.desk();
-        let first = desk.pool.is_none();
-        if first {
-            let new = Pool::new(settled.layout.clone(), settled.imported)
-                .and_then(|new| self.wake.add(&*new.queue).map(|()| new));
-            match new {
-                Ok(new) => desk.pool = Some(new),
-                Err(error) => {
-                    drop(desk);
-                    return self.shared.fail(error);
-                }
-            }
-        }
-        let Some(pool) = desk.pool.as_mut() else { return };
-        let index = pool.len();
-        match self.add(stream, slot, settled, index) {
-            Ok(entry) => {
-                let explicit = entry.sync.is_some();
-                if first {
-                    let yes = |yes| if yes { c"true" } else { c"false" };
-                    let feature =
-                        stream.has_feature(slot, meta_type::SYNC_TIMELINE, meta_type::SYNC_TIMELINE_RELEASE);
-                    // Points are for one consumer; without the RELEASE feature the transport must not lose a buffer.
-                    stream.update_properties(&[
-                        (c"node.exclusive", yes(explicit)),
-                        (c"node.reliable", yes(explicit && !feature)),
-                    ]);
-                }
-                if let Some(place) = pool.entries.get_mut(slot.index) {
-                    *place = Some(entry);
-                }
-                let buffers = pool.len() as u64;
-                desk.stats.buffers = buffers;
-                desk.stats.explicit_sync = explicit;
-                if first {
-                    desk.format = Some(settled.format.clone());
-                    drop(desk);
-                    self.shared.tell(CameraEvent::Format {
-                        format: settled.format.clone(),
-                        layout: settled.layout.clone(),
-                    });
-                }
-                // Free once the stream gives it out for the first time.
-                self.wake.tick(Duration::from_micros(100));
-            }
-            Err(error) => {
-                drop(desk);
-                self.give_up(stream, error);
-            }
+        if let Err(error) = self.add_to_pool(stream, slot) {
+            self.give_up(stream, error);
         }
     }
 

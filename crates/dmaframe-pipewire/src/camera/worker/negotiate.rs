@@ -53,6 +53,13 @@ fn is_shortage(error: &dmaframe_alloc::Error) -> bool {
     }
 }
 
+/// A buffer without memory goes to the other side all the same: it finds nothing in it.
+pub(super) fn clear(stream: &Stream, slot: Slot) {
+    for block in 0..stream.blocks(slot).len() {
+        stream.set_data(slot, block, NewData::NONE);
+    }
+}
+
 /// Rows as GStreamer has them by default.
 fn shared_layout(fourcc: Fourcc, size: Size) -> Result<Layout, Error> {
     let linear = Layout::linear(fourcc, size, 4).map_err(dmaframe_core::Error::from)?;
@@ -249,10 +256,7 @@ impl Worker {
     ) -> Result<Entry, Error> {
         let made = self.make(stream, slot, settled, index);
         if made.is_err() {
-            // The buffer goes to the other side all the same: it finds nothing in it.
-            for block in 0..stream.blocks(slot).len() {
-                stream.set_data(slot, block, NewData::NONE);
-            }
+            clear(stream, slot);
         }
         made
     }
