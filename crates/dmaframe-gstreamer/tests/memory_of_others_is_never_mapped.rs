@@ -17,7 +17,7 @@ const WHOLE: usize = ROW * 48;
 
 /// A memfd of some bytes, and a second descriptor of it: its owner's.
 fn memfd(bytes: &[u8]) -> (OwnedFd, File) {
-    let file = File::from(dmaframe_testkit::memfd(bytes.len() as u64, false).unwrap());
+    let file = dmaframe_testkit::memfd(bytes.len() as u64, false).unwrap();
     file.write_all_at(bytes, 0).unwrap();
     (file.try_clone().unwrap().into(), file)
 }

@@ -167,13 +167,9 @@ fn refusal(stream: &CaptureStream) -> Error {
 
 fn refused(camera: &VirtualCamera) -> Error {
     loop {
-        match camera
-            .next(PATIENCE)
-            .unwrap()
-            .expect("the camera was told nothing")
-        {
-            CameraEvent::Refused(error) => return error,
-            _ => {}
+        let event = camera.next(PATIENCE).unwrap();
+        if let CameraEvent::Refused(error) = event.expect("the camera was told nothing") {
+            return error;
         }
     }
 }
