@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use dmaframe::v4l2::Device as Camera;
 use dmaframe_testkit::{Device, need};
-use screens::{Picture, Sway, Xvfb, end, read_png};
+use screens::{Picture, Sway, Weston, Xvfb, end, read_png};
 
 const SIZE: (usize, usize) = (320, 180);
 /// How long a screen may take to show something, on a machine that is at other work.
@@ -179,6 +179,33 @@ fn on_wayland_the_screen_shows_the_cpus_picture_at_every_size_and_scale() {
     print!("{report}");
     assert!(number(&report, "replaced before shown") >= 1, "{report}");
     assert!(report.contains("wgpu:buffer"), "{report}");
+    assert!(report.contains("CPU bytes/frame: 0\n"), "{report}");
+}
+
+/// Another compositor, whose renderer is OpenGL.
+#[test]
+fn on_westons_gl_renderer_the_screen_shows_the_cpus_picture() {
+    let device = need!(Device::Capture("vivid"));
+    let _turn = turn();
+    let picture = expected(&device);
+    let Some(weston) = Weston::start(SIZE) else { return };
+    let mut command = camera(&["preview", "--no-info", "--format", "NV12"]);
+    weston.environment(&mut command);
+    let preview = Preview::start(command, &device);
+    comes("whole screen", &picture, || weston.shot());
+    let camera = Camera::open(&device).unwrap();
+    camera.set_menu("Test Pattern", "100% Black").unwrap();
+    changes("black picture", || weston.shot().is_black());
+    let id = preview.0.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let report = preview.report();
+    print!("{report}");
     assert!(report.contains("CPU bytes/frame: 0\n"), "{report}");
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -221,6 +222,72 @@ impl Sway {
 }
 
 impl Drop for Sway {
+    fn drop(&mut self) {
+        end(&mut self.child);
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A Wayland desktop in memory, drawn by OpenGL, which reads what windows give it as a GPU does. The one window takes the whole
+/// screen.
+pub(crate) struct Weston {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Weston {
+    const SOCKET: &str = "weston-0";
+
+    pub(crate) fn start((width, height): (usize, usize)) -> Option<Self> {
+        let folder = scratch("weston");
+        let mut command = Command::new("weston");
+        command
+            .args([
+                "--backend=headless",
+                "--renderer=gl",
+                "--shell=kiosk",
+                "--no-config",
+            ])
+            // Whoever asks may have what is on the screen.
+            .args(["--debug", "--idle-time=0"])
+            .arg(format!("--socket={}", Self::SOCKET))
+            .args([format!("--width={width}"), format!("--height={height}")])
+            .env("XDG_RUNTIME_DIR", &folder)
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
+            .stderr(Stdio::null());
+        let child = start(&mut command)?;
+        let weston = Self { child, folder };
+        until("weston", || {
+            UnixStream::connect(weston.folder.join(Self::SOCKET)).ok()
+        });
+        Some(weston)
+    }
+
+    /// For programs that are to appear here.
+    pub(crate) fn environment(&self, command: &mut Command) {
+        command
+            .env("XDG_RUNTIME_DIR", &self.folder)
+            .env("WAYLAND_DISPLAY", Self::SOCKET)
+            .env_remove("DISPLAY");
+    }
+
+    /// What is on the screen.
+    pub(crate) fn shot(&self) -> Picture {
+        let shots = self.folder.join("shots");
+        let _ = fs::remove_dir_all(&shots);
+        fs::create_dir(&shots).unwrap();
+        let mut shooter = Command::new("weston-screenshooter");
+        self.environment(&mut shooter);
+        shooter.current_dir(&shots).env("XDG_PICTURES_DIR", &shots);
+        let output = shooter.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let shot = fs::read_dir(&shots).unwrap().next().expect("a picture").unwrap();
+        read_png(&fs::read(shot.path()).unwrap())
+    }
+}
+
+impl Drop for Weston {
     fn drop(&mut self) {
         end(&mut self.child);
         let _ = fs::remove_dir_all(&self.folder);
