@@ -223,6 +223,9 @@ impl Device {
 
 impl AsFd for Device {
     /// The node itself, non-blocking; `POLLIN` while streaming means that a filled buffer waits, `POLLPRI` an event.
+    ///
+    /// A duplicate keeps the node open, and with it what a driver that could not be stopped has: let go of it before the
+    /// [`Capture`](crate::Capture) or [`Mem2Mem`](crate::Mem2Mem) of this device.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -8,6 +8,7 @@
 
 mod deliver;
 mod extent;
+mod import;
 mod request;
 mod slots;
 

@@ -9,6 +9,7 @@ use dmaframe_core::{Buffer, Codec, DeviceClaim, Layout, MAX_PLANES};
 use rustix::io::Errno;
 
 use super::extent::{carrier, needed};
+use super::import::check_size;
 use super::request::{Source, release, request};
 use crate::device::{Device, Queue};
 use crate::error::Error;
@@ -30,7 +31,7 @@ pub(crate) enum Place {
 
 /// A slot's memory.
 #[derive(Debug)]
-enum Memory {
+pub(super) enum Memory {
     Exported(sys::ExportedBuffer),
     Imported(Arc<Buffer>),
 }
@@ -50,7 +51,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    fn new(memory: Memory, lengths: ArrayVec<u32, MAX_PLANES>) -> Self {
+    pub(super) fn new(memory: Memory, lengths: ArrayVec<u32, MAX_PLANES>) -> Self {
         let starts = [0; MAX_PLANES];
         Self {
             memory,
@@ -177,68 +178,6 @@ impl Slots {
             sys::ExportedBuffer::new(planes, generation, |sizes| layout(sizes).map_err(Failure::Ours));
         let memory = Memory::Exported(exported.map_err(failed)?);
         Ok(Slot::new(memory, ArrayVec::new()))
-    }
-
-    /// Checks that the caller's buffer is what the driver is going to write, to the byte: there is no way to tell the
-    /// driver of another stride or offset.
-    fn import(
-        &self,
-        device: &Device,
-        format: &Format,
-        index: usize,
-        buffer: &Arc<Buffer>,
-    ) -> Result<Slot, Error> {
-        let differs = |reason: String| Error::BufferLayout {
-            device: device.path().to_owned(),
-            buffer: index,
-            reason,
-        };
-        if self.codec.is_some() {
-            return Err(differs(format!(
-                "{} is encoded; import is for frames",
-                format.pixel_format
-            )));
-        }
-        if !buffer.is_dmabuf() {
-            return Err(differs("it is no dma-buf".to_owned()));
-        }
-        let objects = buffer.objects();
-        if objects.len() != format.memory_planes().len() {
-            return Err(differs(format!(
-                "{} memory objects, the driver writes {}",
-                objects.len(),
-                format.memory_planes().len()
-            )));
-        }
-        let driver = format.layout(device)?;
-        let (found, wanted) = (buffer.layout(), &driver);
-        if (found.fourcc(), found.modifier(), found.size())
-            != (wanted.fourcc(), wanted.modifier(), wanted.size())
-        {
-            return Err(differs(format!(
-                "{} {} {}, the driver writes {} {} {}",
-                found.fourcc(),
-                found.size(),
-                found.modifier(),
-                wanted.fourcc(),
-                wanted.size(),
-                wanted.modifier()
-            )));
-        }
-        if found.planes() != wanted.planes() {
-            return Err(differs(format!(
-                "planes {:?}, the driver writes {:?}",
-                found.planes(),
-                wanted.planes()
-            )));
-        }
-        let mut lengths = ArrayVec::new();
-        for (plane, (object, memory)) in objects.iter().zip(format.memory_planes()).enumerate() {
-            check_size(device, index, plane, object.size(), u64::from(memory.size))?;
-            lengths.push(u32::try_from(object.size()).unwrap_or(u32::MAX));
-        }
-        let memory = Memory::Imported(Arc::clone(buffer));
-        Ok(Slot::new(memory, lengths))
     }
 
     fn layout(
@@ -399,19 +338,6 @@ impl From<dmaframe_core::Error> for Failure {
     fn from(error: dmaframe_core::Error) -> Self {
         Self::Core(error)
     }
-}
-
-fn check_size(device: &Device, buffer: usize, plane: usize, found: u64, needed: u64) -> Result<(), Error> {
-    if found < needed {
-        return Err(Error::BufferTooSmall {
-            device: device.path().to_owned(),
-            buffer,
-            plane,
-            found,
-            needed,
-        });
-    }
-    Ok(())
 }
 
 /// The codec of an encoded format: one this crate knows, or whatever the driver itself calls compressed.
