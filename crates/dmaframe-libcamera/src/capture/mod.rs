@@ -11,9 +11,12 @@
 mod builder;
 mod completed;
 mod devices;
+mod import;
 mod inbox;
 mod layout;
 mod requests;
+mod run;
+mod slot;
 mod stream;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,7 +26,7 @@ use std::time::Duration;
 use dmaframe_core::capture::Stats;
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Deadline, FrameMeta};
-use libcamera::control::{Control, ControlList};
+use libcamera::control::Control;
 use libcamera::control_value::ControlValue;
 use libcamera::request::Request;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
@@ -212,95 +215,6 @@ impl Capture {
         self.active().controls()
     }
 
-    /// Starts the streams again after [`Capture::stop`]; nothing when they run. Buffers that consumers still hold join when
-    /// they come back.
-    ///
-    /// # Errors
-    /// [`Error::Call`], [`Error::Unplugged`]; the streams are then stopped.
-    pub fn start(&mut self) -> Result<(), Error> {
-        if self.streaming {
-            return Ok(());
-        }
-        self.unless_gone("Camera::start", true)?;
-        let mut list = ControlList::new();
-        for (id, value) in self.controls.iter().cloned() {
-            // The binding never fails here.
-            let _ = list.set_raw(id, value);
-        }
-        let started = self.active_mut().start(Some(&list));
-        started.map_err(Error::call(&self.id, "Camera::start"))?;
-        self.controls.clear();
-        self.streaming = true;
-        self.streams.iter_mut().for_each(Stream::restart);
-        if let Err(error) = self.reclaim() {
-            // What was queued comes back; that this fails too adds nothing.
-            let _ = self.stop();
-            return Err(error);
-        }
-        Ok(())
-    }
-
-    /// Stops the streams; nothing when they are stopped. Pictures not yet taken are lost. Frames that consumers hold stay
-    /// valid, and their buffers come back as before.
-    ///
-    /// # Errors
-    /// [`Error::Call`], [`Error::Unplugged`]; the streams count as stopped all the same.
-    pub fn stop(&mut self) -> Result<(), Error> {
-        if !self.streaming {
-            return Ok(());
-        }
-        self.streaming = false;
-        if !self.inbox.is_camera_gone() {
-            self.unless_gone("Camera::stop", true)?;
-        }
-        let stopped = self.active_mut().stop();
-        // libcamera completes every request before it returns.
-        self.land_all();
-        stopped.map_err(Error::call(&self.id, "Camera::stop"))?;
-        let cooled = self.cooling.take();
-        self.shelve(cooled);
-        self.unless_gone("Camera::stop", false)
-    }
-
-    /// Takes back what libcamera has completed, without a look at it: its buffers are at home.
-    fn land_all(&mut self) {
-        while let Some(request) = self.inbox.pop() {
-            let slots = self.land(request);
-            for (stream, slot) in self.streams.iter_mut().zip(slots) {
-                stream.unfilled(&self.watcher, slot);
-            }
-        }
-    }
-
-    /// Whether libcamera has requests that it did not complete, and so knows our buffers.
-    fn is_in_flight(&self) -> bool {
-        self.flights.iter().any(Option::is_some)
-    }
-
-    /// Stops, frees the buffers and gives the camera back.
-    ///
-    /// # Errors
-    /// As [`Capture::stop`], and [`Error::Unplugged`] for a camera that is gone, whether or not it streamed; the camera is
-    /// then released.
-    pub fn into_camera(mut self) -> Result<Camera, Error> {
-        self.stop()?;
-        // A stop that failed before says nothing the second time.
-        self.unless_gone("Camera::stop", true)?;
-        if self.is_in_flight() {
-            return Err(Error::Call {
-                camera: self.id.clone(),
-                call: "Camera::stop",
-                errno: Errno::BUSY,
-            });
-        }
-        self.idle.clear();
-        self.cooling = None;
-        match self.active.take() {
-            Some(active) => Ok(Camera::from_active(self.id.clone(), active)),
-            None => unreachable!("only this function takes it out"),
-        }
-    }
-
     /// The next completed request, waiting for it until `deadline`; `None` when none came. Blocks no longer than that, and
     /// not at all for a deadline that has passed.
     ///
@@ -403,22 +317,6 @@ impl AsFd for Capture {
     }
 }
 
-impl Drop for Capture {
-    fn drop(&mut self) {
-        if self.active.is_none() {
-            return;
-        }
-        // While the callback is connected: libcamera gives every request back, and none is destroyed on its thread.
-        let _ = self.stop();
-        self.land_all();
-        if self.is_in_flight() {
-            // libcamera goes on believing in the camera and in the requests it has. What it may look at stays.
-            std::mem::forget(self.active.take());
-            self.streams.iter_mut().for_each(Stream::abandon);
-        }
-    }
-}
-
 fn check_control<C: Control>(camera: &Camera) -> Result<(), Error> {
     check_control_of::<C>(camera.id(), &camera.active)
 }
@@ -431,69 +329,5 @@ fn check_control_of<C: Control>(id: &str, active: &Active) -> Result<(), Error> 
             name: libcamera::controls::ControlId::from_id(C::ID)
                 .map_or_else(|| C::ID.to_string(), |id| id.name()),
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::camera::Cameras;
-    use crate::format::{Role, StreamRequest};
-
-    /// `None`, visibly, where libcamera has no virtual camera.
-    fn virtual_camera() -> Option<Capture> {
-        let cameras = Cameras::new().unwrap();
-        let listed = cameras.list().into_iter().map(|camera| camera.id);
-        let Some(id) = listed.into_iter().find(|id| id.contains("Virtual0")) else {
-            dmaframe_testkit::skip("libcamera lists no virtual camera");
-            return None;
-        };
-        let request = StreamRequest::new(Role::ViewFinder).buffers(4);
-        let builder = Capture::builder(cameras.open(&id).unwrap());
-        Some(builder.stream(request).start().unwrap())
-    }
-
-    fn gone<T>(result: Result<T, Error>) -> bool {
-        matches!(result, Err(Error::Unplugged { .. }))
-    }
-
-    /// Only webcams' pipeline tells of unplugging, and no lab has one. So the camera is one that is there, and what its
-    /// pipeline would say from its thread is said here: unlike of a camera that libcamera does not know to be gone, it is
-    /// stopped, every request comes back, and nothing is left behind.
-    #[test]
-    fn a_camera_that_libcamera_says_is_gone_ends_with_everything_given_back() {
-        // The first round loads libraries, which stay.
-        let mut before = None;
-        for round in 0..6 {
-            let Some(mut capture) = virtual_camera() else {
-                return;
-            };
-            let held = capture.next(Duration::from_secs(10)).unwrap().unwrap();
-            assert!(capture.is_in_flight());
-            let inbox = Arc::clone(&capture.inbox);
-            let told = std::thread::spawn(move || inbox.camera_gone());
-            told.join().unwrap();
-            let mut fds = [PollFd::new(&capture.watcher, PollFlags::IN)];
-            assert_eq!(rustix::event::poll(&mut fds, Some(&Timespec::default())), Ok(1));
-            assert!(gone(capture.next(Duration::from_secs(10))) && gone(capture.try_next()));
-            match round % 3 {
-                // In the middle of its stream.
-                0 => drop(capture),
-                1 => {
-                    assert!(gone(capture.stop()));
-                    assert!(!capture.is_streaming() && !capture.is_in_flight());
-                    assert_eq!((capture.queued(0), capture.lost), (0, false));
-                    assert!(gone(capture.start()));
-                    drop(capture);
-                }
-                _ => assert!(gone(capture.into_camera())),
-            }
-            let picture = held.into_frame().unwrap();
-            let view = picture.map_read(Duration::from_secs(10)).unwrap();
-            assert!(!view.to_tight().unwrap().is_empty());
-            drop(view);
-            drop(picture);
-            before.get_or_insert_with(dmaframe_testkit::Leaks::now).check();
-        }
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use dmaframe_core::capture::{Captured, Sequence, Stats};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{
-    Access, Bitstream, Budget, Buffer, Codec, Deadline, Delivery, DeviceClaim, Fence, Frame, FrameMeta,
-    Object, ReturnQueue, Waited,
+    Access, Bitstream, Budget, Buffer, Codec, Deadline, Delivery, Fence, Frame, FrameMeta, Object,
+    ReturnQueue, Waited,
 };
 use libcamera::framebuffer::{AsFrameBuffer, FrameMetadataStatus};
 use rustix::event::epoll;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::slot::{Place, Slot};
 use super::{ReleaseFences, layout};
 use crate::error::Error;
 use crate::format::StreamFormat;
@@ -20,62 +21,6 @@ use crate::sys::{self, FrameMemory, Handle};
 
 /// Which descriptor an epoll event is about. Not looked at: every wake-up looks at everything.
 const TOKEN: epoll::EventData = epoll::EventData::new_u64(0);
-
-/// Who has a slot's buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// We do: to be queued when a request is free.
-    Home,
-    /// libcamera, in a request.
-    Camera,
-    /// A consumer, or on its way back.
-    Out,
-    /// Back, but a consumer's work on it goes on: waiting for its release fence.
-    Fenced,
-}
-
-#[derive(Debug)]
-pub(crate) struct Slot {
-    /// libcamera's object; dropped only after the requests that know it.
-    pub(crate) memory: FrameMemory,
-    buffer: Arc<Buffer>,
-    pub(crate) place: Place,
-    /// While libcamera has the buffer, or we do on its behalf.
-    claim: Option<DeviceClaim>,
-    /// Somebody who kept a handle of the buffer had it in a frame of their own when it was last looked at.
-    elsewhere: bool,
-    /// To be handed to libcamera with the buffer.
-    fence: Option<Fence>,
-}
-
-impl Slot {
-    /// Claims the buffer if it is not yet; `false` when somebody who kept a handle of it has it in a frame of their own. It
-    /// joins again when that is gone, and counts as held until then.
-    fn claim(&mut self) -> Result<bool, dmaframe_core::Error> {
-        if self.claim.is_none() {
-            match self.buffer.claim_for_device() {
-                Ok(claim) => self.claim = Some(claim),
-                Err(dmaframe_core::Error::InUse { .. }) => {
-                    self.elsewhere = true;
-                    return Ok(false);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.elsewhere = false;
-        Ok(true)
-    }
-
-    /// Whether consumers have it.
-    fn is_held(&mut self) -> bool {
-        match self.place {
-            Place::Out | Place::Fenced => true,
-            Place::Camera => false,
-            // Looked at again: the frame may have ended since.
-            Place::Home => self.elsewhere && !matches!(self.claim(), Ok(true)),
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -120,14 +65,7 @@ impl Stream {
                     sys::private_buffer(objects, &layout, generation).map_err(Error::core(camera))?
                 }
             };
-            slots.push(Slot {
-                memory,
-                buffer,
-                place: Place::Home,
-                claim: None,
-                elsewhere: false,
-                fence: None,
-            });
+            slots.push(Slot::new(memory, buffer));
         }
         let returns = ReturnQueue::new(slots.len()).map_err(Error::core(camera))?;
         epoll::add(watcher, returns.as_fd(), TOKEN, epoll::EventFlags::IN)
