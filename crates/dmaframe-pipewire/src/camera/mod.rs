@@ -84,7 +84,8 @@ pub struct CameraStats {
 /// buffer is used again only when no consumer reads it, the producer's clones are gone and all release fences have
 /// signalled.
 ///
-/// Threads may share it. Dropping it takes the camera down and joins its thread.
+/// Threads may share it. Dropping it takes the camera down and joins its thread; on that thread itself, where leases of
+/// pushed frames run, it only takes the camera down.
 #[derive(Debug)]
 pub struct VirtualCamera {
     shared: Arc<Shared>,

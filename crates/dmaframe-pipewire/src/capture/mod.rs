@@ -99,10 +99,9 @@ pub struct Stats {
 /// gone once through its other buffers. [`Stats::unguarded`] says that a node is one of these, [`Stats::overwritten`] how
 /// often it happened, and [`CaptureBuilder::unguarded`] has each picture copied instead.
 ///
-/// Frames outlive renegotiations, the node, the daemon
-/// and this stream; their leases then do nothing.
+/// Frames outlive renegotiations, the node, the daemon and this stream; their leases then do nothing.
 ///
-/// Dropping it disconnects and joins its thread.
+/// Dropping it disconnects and joins its thread; on that thread itself, where leases may run, it only disconnects.
 #[derive(Debug)]
 pub struct CaptureStream {
     shared: Arc<Shared>,
