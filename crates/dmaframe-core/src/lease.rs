@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::event::EventfdFlags;
@@ -17,7 +17,7 @@ use crate::fence::Fence;
 use crate::frame::{Body, Frame};
 use crate::meta::FrameMeta;
 use crate::shared::Spent;
-use crate::sync::{Mutex, lock};
+use crate::sync::{Descriptor, Mutex, lock};
 
 /// The way back to the producer. Runs exactly once: when the last clone of its frame drops, or, if it never got into
 /// a frame, when it is dropped itself.
@@ -115,7 +115,7 @@ pub struct Returned {
 #[derive(Debug)]
 pub struct ReturnQueue {
     state: Mutex<State>,
-    wake: OwnedFd,
+    wake: Descriptor,
 }
 
 struct State {
@@ -159,7 +159,7 @@ impl ReturnQueue {
         };
         Ok(Arc::new(Self {
             state: Mutex::new(state),
-            wake,
+            wake: Descriptor::new(wake),
         }))
     }
 
