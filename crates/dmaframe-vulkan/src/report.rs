@@ -424,8 +424,11 @@ mod tests {
     const TILED: Modifier = Modifier(0x0100_0000_0000_0001);
     const COMPRESSED: Modifier = Modifier(0x0100_0000_0000_0004);
 
-    /// A device like a GPU's, with modifiers (and how many memory planes they have) that its driver imports or not.
-    fn device(rows: &[(Fourcc, &[(Modifier, u32, bool)])]) -> Capabilities {
+    /// How many memory planes it has, and whether the driver imports it.
+    type Listed = (Modifier, u32, bool);
+
+    /// A device like a GPU's.
+    fn device(rows: &[(Fourcc, &[Listed])]) -> Capabilities {
         let both = vk::FormatFeatureFlags::SAMPLED_IMAGE | vk::FormatFeatureFlags::COLOR_ATTACHMENT;
         let rows = rows.iter().map(|(fourcc, modifiers)| FormatSupport {
             fourcc: *fourcc,

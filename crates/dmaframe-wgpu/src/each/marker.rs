@@ -56,6 +56,9 @@ impl Marker {
         });
         if let Err(error) = submitted {
             let kept = self.is_kept();
+            if !sys::is_alive(&self.device) {
+                self.core.doom();
+            }
             return Marked::No { error, kept };
         }
         let Some(signal) = &self.signal else {
@@ -63,6 +66,7 @@ impl Marker {
             return Marked::Yes(None);
         };
         if !sys::is_alive(&self.device) {
+            self.core.doom();
             // Taking a fence out of a semaphore that nothing signals would block for ever, or worse.
             return Marked::No {
                 error: gone("the work was not submitted"),

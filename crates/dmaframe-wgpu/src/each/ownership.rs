@@ -102,7 +102,6 @@ impl Acquired {
     }
 
     /// The frame.
-    #[must_use]
     pub fn frame(&self) -> &Frame {
         &self.frame
     }

@@ -140,7 +140,11 @@ impl Gpu {
             }
             _ => None,
         };
-        let mut flight = InFlight::new(self, turn, work.waits, (work.frames, work.keep));
+        let holds = Holds {
+            frames: work.frames,
+            keep: work.keep,
+        };
+        let mut flight = InFlight::new(self, turn, work.waits, holds);
         sys::wait_for(self.queue(), &flight.waits);
         let submitted = scoped(self.device(), "Queue::submit", || {
             self.queue().submit(work.commands);
@@ -262,7 +266,8 @@ impl Gpu {
         self.tracker().outstanding()
     }
 
-    /// Waits until no submission holds anything: for shutting down. `false` at the deadline.
+    /// Waits until no submission holds anything: for shutting down. `false` at the deadline. Not for wgpu's callbacks: called
+    /// from a submission, they would wait for that one.
     pub fn settle(&self, deadline: impl Into<Deadline>) -> bool {
         self.tracker().settle(0, deadline.into())
     }
@@ -288,17 +293,12 @@ struct InFlight<'a> {
 }
 
 impl<'a> InFlight<'a> {
-    fn new(
-        gpu: &'a Gpu,
-        turn: &'a Turn<'a>,
-        waits: Vec<WaitSemaphore>,
-        (frames, keep): (Vec<(Frame, Access)>, Vec<Box<dyn Any + Send>>),
-    ) -> Self {
+    fn new(gpu: &'a Gpu, turn: &'a Turn<'a>, waits: Vec<WaitSemaphore>, holds: Holds) -> Self {
         Self {
             gpu,
             turn,
             waits,
-            holds: Holds { frames, keep },
+            holds,
             carried: std::mem::take(&mut *turn.left()),
             landed: false,
         }

@@ -268,10 +268,13 @@ impl Inner {
         // A memfd has no implicit fence, and a frame's own can be replaced: its bytes are shown when they are there.
         if self.memory.is_dmabuf() && self.gpu.level() >= Level::Release {
             let left = deadline.remaining().unwrap_or(Duration::MAX);
-            return match work.submission.fence(left) {
-                Err(Error::Timeout { .. }) => Err(Error::NotReady),
-                other => other,
-            };
+            match work.submission.fence(left) {
+                Err(Error::Timeout { .. }) => return Err(Error::NotReady),
+                Err(error @ Error::DeviceLost { .. }) => return Err(error),
+                Ok(fence) => return Ok(fence),
+                // The driver does not give it; the work's end shows all the same.
+                Err(_) => {}
+            }
         }
         match work.submission.wait(deadline)? {
             Waited::Signaled => Ok(Fence::Signaled),

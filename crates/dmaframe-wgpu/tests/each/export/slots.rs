@@ -219,6 +219,23 @@ fn a_picture_that_is_not_finished_is_no_frame_yet() {
 }
 
 #[test]
+fn a_picture_whose_fence_is_not_given_is_there_when_it_is_done() {
+    let Some(bench) = Bench::ours() else { return };
+    let mut options = GpuOptions::default();
+    options.broken_exports = true;
+    let gpu = Gpu::with_options(bench.gpu.device(), bench.gpu.queue(), options);
+    let pool = ExportPool::builder(&gpu, Fourcc::ABGR8888, Size::new(32, 16)).build().unwrap();
+    for n in 0..6 {
+        let frame = render(&gpu, &pool, n);
+        assert!(frame.acquire().is_done().unwrap());
+        assert_eq!(tight(&frame)[..4], [n as u8, n as u8, n as u8, 255]);
+    }
+    assert!(gpu.settle(SOON));
+    drop((pool, gpu));
+    bench.done();
+}
+
+#[test]
 fn a_pool_of_a_device_that_is_gone_says_so() {
     let Some(bench) = Bench::ours() else { return };
     let builder = || ExportPool::builder(&bench.gpu, Fourcc::ABGR8888, Size::new(32, 16));
