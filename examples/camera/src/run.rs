@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use dmaframe::report::{Hop, PathReport};
 use dmaframe::sink::{self, Failed, Fanout, Opening, Photo};
 use dmaframe::{Fourcc, Frame};
@@ -195,10 +195,8 @@ impl Job {
             say!("raw: {} ({bytes} bytes as the camera gave them)", file.display());
         }
         let failed: Vec<_> = failed.iter().map(Failed::to_string).collect();
-        match failed.is_empty() {
-            true => Ok(()),
-            false => bail!(failed.join("; ")),
-        }
+        ensure!(failed.is_empty(), "{}", failed.join("; "));
+        Ok(())
     }
 }
 

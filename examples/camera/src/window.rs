@@ -4,7 +4,9 @@
 
 mod overlay;
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -87,6 +89,13 @@ pub(crate) fn show<T: Send + 'static>(
         putting.end();
         ended
     })?;
+    let camera = Rc::new(Cell::new(Some(camera)));
+    let (closing, ending) = (slot.clone(), Rc::clone(&camera));
+    LAST_WORDS.set(LastWords(Some(Box::new(move || {
+        closing.close();
+        let camera = ending.take();
+        let _ = std::thread::spawn(move || drop(camera.map(JoinHandle::join))).join();
+    }))));
     let mut app = App {
         preview,
         slot,
@@ -107,13 +116,23 @@ pub(crate) fn show<T: Send + 'static>(
         app.counts.timing = screen.presenter.timing();
         app.counts.reasons = screen.presenter.viewer().reasons();
     }
-    let ended = camera
-        .join()
-        .map_err(|_| anyhow!("the camera's thread panicked"))?;
+    let ended = camera.take().and_then(|camera| camera.join().ok());
+    let ended = ended.context("the camera's thread panicked")?;
     let (ended, ran) = (ended?, ran.context("the display has gone"));
-    match app.failed.map_or(ran, Err) {
-        Ok(()) => Ok((app.counts, ended)),
-        Err(error) => Err(error),
+    app.failed.map_or(ran, Err).map(|()| (app.counts, ended))
+}
+
+thread_local! {
+    /// Xlib ends the process when its server has gone: with `exit`, which drops this thread's variables first (glibc's does). So
+    /// the files are whole then too.
+    static LAST_WORDS: RefCell<LastWords> = const { RefCell::new(LastWords(None)) };
+}
+
+struct LastWords(Option<Box<dyn FnOnce()>>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(|say| say());
     }
 }
 

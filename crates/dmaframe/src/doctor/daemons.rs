@@ -99,7 +99,7 @@ fn process(name: &str) -> Option<String> {
         comm.is_ok_and(|comm| comm.trim_end() == name)
             && entry.metadata().is_ok_and(|process| process.uid() == user)
     })?;
-    Some(format!("process {}", found.file_name().display()))
+    Some(format!("process {}", found.file_name().to_string_lossy()))
 }
 
 fn gstreamer() -> Result<(Option<String>, String), String> {

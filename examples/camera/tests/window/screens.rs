@@ -331,6 +331,11 @@ impl Xvfb {
             .env_remove("WAYLAND_SOCKET");
     }
 
+    /// It dies.
+    pub(crate) fn kill(&mut self) {
+        end(&mut self.child);
+    }
+
     /// It answers nobody for a while.
     pub(crate) fn hang(&self, time: Duration) {
         for signal in ["-STOP", "-CONT"] {
