@@ -169,7 +169,8 @@ pub(crate) fn private_buffer(
     let (fourcc, modifier, size) = (layout.fourcc(), layout.modifier(), layout.size());
     // SAFETY: the memory is of libcamera's allocator, made for this stream alone. libcamera and its devices write it only
     // while it is in a queued request, and the engine puts it into a frame only after that request has completed and
-    // queues it again only after that frame's lease has run.
+    // queues it again only after that frame's lease has run. The claim that keeps others from making a frame of it
+    // meanwhile ends no sooner, and never for a request that a lost camera did not give back.
     let buffer = unsafe {
         dmaframe_core::raw::private_buffer(fourcc, modifier, size, objects, layout.planes(), generation)
     };

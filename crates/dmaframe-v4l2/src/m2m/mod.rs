@@ -314,7 +314,7 @@ impl Encoder {
 
 impl<I, O> AsFd for Mem2Mem<I, O> {
     /// One descriptor for everything: readable when an input was read, something came out, a consumer gave a buffer
-    /// back, a release fence has signalled, the stream's format changed, or the device is gone. Call
+    /// back, a release fence has signalled, the stream's format changed, a drain has ended, or the device is gone. Call
     /// [`Mem2Mem::try_next`] until it gives `None`, then submit.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.engine.epoll().as_fd()
