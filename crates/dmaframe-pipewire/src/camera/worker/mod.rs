@@ -210,8 +210,12 @@ impl Handler for Worker {
         self.streaming.set(state == State::Streaming);
         // What was pushed before goes out now.
         self.shared.commands.set();
+        let State::Error(message) = state else {
+            // A session manager may have brought the node back.
+            return self.failed.set(false);
+        };
         // Our own word to consumers is not the end of the camera.
-        if let (State::Error(message), false) = (state, self.failed.get()) {
+        if !self.failed.get() {
             match Error::of_stream(message, &self.picture.borrow().0) {
                 // One consumer's affair: the node goes on for the others.
                 error @ Error::NoCommonFormat { .. } => self.shared.tell(CameraEvent::Refused(error)),
