@@ -73,7 +73,7 @@ pub struct Object {
 impl Object {
     /// Asks the kernel what `fd` is. `index` is its place in the frame, for the error message.
     ///
-    /// Three system calls, none of which blocks.
+    /// A few system calls, none of which blocks.
     ///
     /// # Errors
     /// [`Error::NotDmabuf`], [`Error::NotTmpfs`], [`Error::Unsealed`], [`Error::Os`]. The descriptor is dropped with the error; use
@@ -88,7 +88,7 @@ impl Object {
     /// # Errors
     /// As [`Object::new`].
     pub fn probe(fd: BorrowedFd<'_>, index: usize) -> Result<ObjectProbe, Error> {
-        let stat = rustix::fs::fstat(fd).map_err(Error::os("fstat", "object"))?;
+        let mut stat = rustix::fs::fstat(fd).map_err(Error::os("fstat", "object"))?;
         let magic = rustix::fs::fstatfs(fd)
             .map_err(Error::os("fstatfs", "object"))?
             .f_type;
@@ -106,6 +106,8 @@ impl Object {
             // Its owner gave writing up, for everybody: a writable mapping would be refused.
             write_sealed = seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE);
             frozen = seals.contains(SealFlags::WRITE);
+            // What was asked before is worth nothing: its owner may have shrunk it in between, and sealed it then.
+            stat = rustix::fs::fstat(fd).map_err(Error::os("fstat", "object"))?;
             ObjectKind::Memfd
         };
         let flags = rustix::fs::fcntl_getfl(fd).map_err(Error::os("fcntl(F_GETFL)", "object"))?;

@@ -85,6 +85,30 @@ fn an_accepted_memfd_can_no_longer_be_truncated_under_a_reader() {
 }
 
 #[test]
+fn a_memfd_that_shrinks_and_is_sealed_while_it_is_looked_at_has_no_more_than_its_last_size() {
+    use rustix::fs::SealFlags;
+    for _ in 0..2000 {
+        let memory = memfd(2 * 4096, false).unwrap();
+        let theirs = memory.try_clone().unwrap();
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                rustix::fs::ftruncate(&theirs, 4096).unwrap();
+                rustix::fs::fcntl_add_seals(&theirs, SealFlags::SHRINK).unwrap();
+            });
+            start.wait();
+            for _ in 0..20 {
+                match dmaframe_core::Object::probe(std::os::fd::AsFd::as_fd(&memory), 0) {
+                    Ok(probe) => assert_eq!(probe.size, 4096),
+                    Err(error) => assert!(matches!(error, Error::Unsealed { .. }), "{error}"),
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn a_dmabuf_can_not_be_truncated_either() {
     let fd = udmabuf(&need!(Device::Udmabuf), LEN).unwrap();
     let copy = fd.try_clone().unwrap();
