@@ -3,6 +3,8 @@
 //! Enough to copy frames and to run commands recorded by the caller; nothing of what is used is freed before the
 //! device is done with it, whatever the caller drops.
 
+mod end;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,6 +23,7 @@ use crate::sys::commands::{CommandBuffer, RawQueue};
 use crate::sys::query;
 use crate::sys::semaphore::Semaphore;
 use crate::sys::timeline::Timeline;
+use end::{finished_by, outlasted};
 
 /// A queue of the device's family. Clones share it.
 ///
@@ -71,8 +74,6 @@ pub(crate) enum Hold {
 
 /// Submissions in flight at most.
 const SLOTS: usize = 16;
-/// How often a wait that failed is tried again, [`LOOK`] apart.
-const TRIES: usize = 100;
 /// How long one wait for another thread is.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -312,16 +313,6 @@ impl Queue {
     }
 }
 
-/// The last submission that is done. On a lost device none runs any more; a question that failed for any other reason (memory)
-/// says nothing.
-fn finished_by(value: &Result<u64, Error>) -> u64 {
-    match value {
-        Ok(value) => *value,
-        Err(Error::DeviceLost { .. }) => u64::MAX,
-        Err(_) => 0,
-    }
-}
-
 /// The oldest submission, if the device has come so far.
 fn pop_done(busy: &mut VecDeque<Slot>, done: u64) -> Option<Slot> {
     if busy.front()?.serial <= done {
@@ -373,21 +364,6 @@ impl Drop for Recording<'_> {
     }
 }
 
-/// Waits for the end of work until the driver says that it has come, or that the device is lost, on which nothing runs.
-/// `false` when it says neither.
-fn outlasted(wait: impl Fn() -> Result<bool, Error>) -> bool {
-    for _ in 0..TRIES {
-        match wait() {
-            Ok(true) | Err(Error::DeviceLost { .. }) => return true,
-            // A wait for ever that is over.
-            Ok(false) => {}
-            // Out of memory: somebody may let go of some.
-            Err(_) => std::thread::sleep(LOOK),
-        }
-    }
-    false
-}
-
 fn nanoseconds(deadline: Deadline) -> u64 {
     deadline.remaining().map_or(u64::MAX, |left| {
         u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
@@ -423,39 +399,5 @@ impl fmt::Debug for Inner {
             state.busy.len(),
             state.last
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    const FULL: Error = Error::Vk {
-        call: "vkGetSemaphoreCounterValue",
-        result: vk::Result::ERROR_OUT_OF_HOST_MEMORY,
-    };
-    const LOST: Error = Error::DeviceLost {
-        call: "vkGetSemaphoreCounterValue",
-    };
-
-    #[test]
-    fn only_a_lost_device_lets_go_of_work_that_was_not_seen_to_be_done() {
-        assert_eq!(finished_by(&Ok(7)), 7);
-        assert_eq!(finished_by(&Err(LOST)), u64::MAX);
-        assert_eq!(finished_by(&Err(FULL)), 0, "the device works on");
-    }
-
-    #[test]
-    fn a_queues_end_waits_for_its_work_through_failures_and_says_when_it_could_not() {
-        let tries = Cell::new(0);
-        let waited = outlasted(|| {
-            tries.set(tries.get() + 1);
-            if tries.get() < 3 { Err(FULL) } else { Ok(true) }
-        });
-        assert!(waited && tries.get() == 3);
-        assert!(outlasted(|| Err(LOST)));
-        assert!(!outlasted(|| Err(FULL)));
     }
 }
