@@ -135,6 +135,20 @@ fn an_upload_is_exact_and_its_ring_is_kept() {
 }
 
 #[test]
+fn a_ring_without_a_limit_takes_no_more_memory_than_it_needs() {
+    let Some(bench) = open(&OpenOptions::new()) else {
+        return;
+    };
+    let ring = Upload::new(&bench.gpu, Fourcc::R8, Size::new(64, 64), usize::MAX).unwrap();
+    assert_eq!(ring.slots(), 0);
+    let (frame, _) = memfd_frame(Fourcc::R8, Size::new(64, 64), TIGHT, 1);
+    drop(ring.stage(&frame, common::SOON).unwrap());
+    assert_eq!(ring.slots(), 1);
+    drop(ring);
+    bench.done();
+}
+
+#[test]
 fn a_readback_is_not_shown_while_the_device_may_write_it() {
     let Some(bench) = open(&OpenOptions::new()) else {
         return;
