@@ -274,6 +274,26 @@ impl Sink for Two {
 }
 
 #[test]
+fn a_warning_stays_whatever_frames_come_and_a_message_does_not() {
+    let wakes = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&wakes);
+    let latest = Latest::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    latest.say("gone");
+    for text in ["the recording ended", "and so did the camera"] {
+        latest.warn(text);
+    }
+    assert_eq!(wakes.load(Ordering::Relaxed), 3, "the reader is told of each");
+    assert!(latest.put(picture(Fourcc::R8, Size::new(4, 4), 0)) && latest.try_next().is_some());
+    assert_eq!(latest.message(), None);
+    assert_eq!(
+        latest.warnings(),
+        ["the recording ended", "and so did the camera"]
+    );
+}
+
+#[test]
 fn sinks_of_an_applications_own_are_as_good_as_ours() {
     let mut sinks = Fanout::new();
     sinks.push(Box::new(Two(Hop::new("mine"))));

@@ -409,6 +409,34 @@ fn a_consumer_that_hangs_costs_pictures_and_ends_nothing() {
     assert!(number(done, " dropped") > 0, "{said}");
 }
 
+#[cfg(feature = "window")]
+#[test]
+fn a_recording_that_fails_is_said_over_the_preview_which_goes_on() {
+    need!(Device::Program("pipewire"));
+    let daemon = Daemon::bare();
+    let Some(sway) = screens::Sway::start((320, 180), 30) else {
+        return;
+    };
+    let file = full("preview.mkv");
+    let mut command = program(&daemon, env!("CARGO_BIN_EXE_camera"));
+    sway.environment(&mut command);
+    command
+        .args(["preview", "--no-info", "--record", file.to_str().unwrap()])
+        .args(["--device", "test", "--size", "320x180", "--fps", "60"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let app = command.spawn().unwrap();
+    // The first of the bars is light; text lies on black.
+    let dark = || sway.shot().pixel(10, 10).iter().all(|value| *value < 120);
+    let light = || sway.shot().pixel(3, 150).iter().all(|value| *value > 150);
+    until("picture", light);
+    until("text over it", dark);
+    until("picture still", light);
+    interrupt(&app);
+    fails(&app.wait_with_output().unwrap(), &["(GStreamer) ended: "]);
+    std::fs::remove_file(file).unwrap();
+}
+
 /// A compositor, and an X server, whose library ends the process by itself.
 #[cfg(feature = "window")]
 #[test]
