@@ -15,8 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// As many as a camera may have.
 const SLOTS: usize = 6;
 
-/// Pictures in memory of that kind, one after the other, by that route alone.
-fn import(bench: &Bench, picture: &Picture, kind: Kind, route: Route) -> Result<f64, String> {
+/// Pictures in memory of that kind, so many together, by that route alone.
+fn import(
+    bench: &Bench,
+    picture: &Picture,
+    kind: Kind,
+    route: Route,
+    together: usize,
+) -> Result<f64, String> {
     let pool = kind.pool(picture.fourcc, picture.size, SLOTS)?;
     let frames: Vec<Frame> = (0..SLOTS)
         .map(|_| pool.try_acquire().map_err(|e| e.to_string()))
@@ -24,12 +30,13 @@ fn import(bench: &Bench, picture: &Picture, kind: Kind, route: Route) -> Result<
     let options = ImportOptions::default().routes(Routes::only(&[route]));
     let importer = Importer::with_options(&bench.gpu, options);
     let mut next = 0;
-    clock::seconds(bench.round, |count| {
+    let all = clock::seconds(bench.round, |count| {
         for _ in 0..count {
-            next = (next + 1) % SLOTS;
-            drop(importer.import(&frames[next]).map_err(|e| e.to_string())?);
+            let some = (next..next + together).map(|index| &frames[index % SLOTS]);
+            next += together;
+            drop(importer.import_all(some).map_err(|e| e.to_string())?);
             // As a camera's buffers do: a few under way, and the next when one is back.
-            if !bench.gpu.settle_to(bench.ahead, PATIENCE) {
+            if !bench.gpu.settle_to(bench.ahead.div_ceil(together), PATIENCE) {
                 return Err("the GPU does not go on".into());
             }
         }
@@ -37,22 +44,28 @@ fn import(bench: &Bench, picture: &Picture, kind: Kind, route: Route) -> Result<
             true => Ok(()),
             false => Err("the GPU does not come to an end".into()),
         }
-    })
+    })?;
+    Ok(all / together as f64)
 }
 
 /// A dma-buf, where the GPU takes any: nothing is moved.
 pub(crate) fn buffer(bench: &Bench, picture: &Picture) -> Result<f64, String> {
-    import(bench, picture, Kind::Udmabuf, Route::Buffer)
+    import(bench, picture, Kind::Udmabuf, Route::Buffer, 1)
 }
 
 /// A memfd's pages: the GPU fetches them.
 pub(crate) fn host_pointer(bench: &Bench, picture: &Picture) -> Result<f64, String> {
-    import(bench, picture, Kind::Memfd, Route::HostPointer)
+    import(bench, picture, Kind::Memfd, Route::HostPointer, 1)
+}
+
+/// The same for four pictures at a time, as several cameras' or a burst's come: with one submission.
+pub(crate) fn host_pointer_together(bench: &Bench, picture: &Picture) -> Result<f64, String> {
+    import(bench, picture, Kind::Memfd, Route::HostPointer, 4)
 }
 
 /// The CPU copies into memory that the GPU fetches from.
 pub(crate) fn upload(bench: &Bench, picture: &Picture) -> Result<f64, String> {
-    import(bench, picture, Kind::Memfd, Route::Upload)
+    import(bench, picture, Kind::Memfd, Route::Upload, 1)
 }
 
 /// What was rendered, as a frame in a memfd: the GPU copies it there.

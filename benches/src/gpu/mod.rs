@@ -166,6 +166,11 @@ const ROWS: &[Row] = &[
         seconds: frames::host_pointer,
     },
     Row {
+        name: "Importer: host pointer, four together",
+        of: Some(UP),
+        seconds: frames::host_pointer_together,
+    },
+    Row {
         name: "Importer: upload ring",
         of: Some(UP),
         seconds: frames::upload,
