@@ -298,7 +298,12 @@ fn the_longest_patience_is_long_and_no_panic() {
     need_pipewire!();
     let daemon = Daemon::bare();
     let cam = camera(&daemon).timeout(Duration::MAX).start().unwrap();
-    let found = video_sources(Some(daemon.remote()), Duration::MAX).unwrap();
-    assert!(found.iter().any(|node| node.name == "cam"), "{found:?}");
+    // The camera's node comes a moment after the daemon's answer.
+    let start = Instant::now();
+    let listed = || video_sources(Some(daemon.remote()), Duration::MAX).unwrap();
+    while !listed().iter().any(|node| node.name == "cam") {
+        assert!(start.elapsed() < PATIENCE, "the camera is not listed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     drop(cam);
 }
