@@ -1,4 +1,5 @@
-//! Where frames go: a recording, a virtual camera, a file of pictures, another thread; one type for each, one trait for all.
+//! Where frames go: a recording, a virtual camera, a file of pictures, another thread; one type for each, one trait for all. One
+//! picture alone is a `Photo` (feature `photo`), or the planes as they are ([`dump()`]).
 //!
 //! ```
 //! use dmaframe::report::PathReport;
