@@ -47,7 +47,10 @@ pub(crate) fn main(args: &DoctorArgs) -> Result<i32> {
     };
     run.arg("doctor").args(&args.args);
     let has = |word: &str| {
-        let is = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(word));
+        let is = |arg: &OsString| {
+            arg.to_str()
+                .is_some_and(|arg| arg.split('=').next() == Some(word))
+        };
         args.args.iter().any(is)
     };
     // The one folder of this workspace that can be written in the guest.

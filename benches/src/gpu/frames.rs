@@ -35,8 +35,8 @@ fn import(
             let some = (next..next + together).map(|index| &frames[index % SLOTS]);
             next += together;
             drop(importer.import_all(some).map_err(|e| e.to_string())?);
-            // As a camera's buffers do: a few under way, and the next when one is back.
-            if !bench.gpu.settle_to(bench.ahead.div_ceil(together), PATIENCE) {
+            // As a camera's buffers do: a few submissions under way, and the next when one is back.
+            if !bench.gpu.settle_to(bench.ahead, PATIENCE) {
                 return Err("the GPU does not go on".into());
             }
         }

@@ -26,7 +26,7 @@ pub(crate) struct Options {
     /// Milliseconds a round lasts; there are seven
     #[arg(long, default_value_t = 150)]
     round_ms: u64,
-    /// Frames that may be under way
+    /// Submissions that may be under way
     #[arg(long, default_value_t = 4)]
     ahead: usize,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Picture {
 pub(crate) struct Bench {
     pub(crate) gpu: Gpu,
     pub(crate) round: Duration,
-    /// Frames that may be under way.
+    /// Submissions that may be under way.
     pub(crate) ahead: usize,
     flying: Mutex<VecDeque<wgpu::SubmissionIndex>>,
 }

@@ -215,6 +215,21 @@ impl Object {
         }
     }
 
+    /// `fence` and what has to be waited for on the dma-buf itself before an `access`, for producers that hold a buffer back
+    /// until both are done. Does not block: one `poll`, and an export and a merge only where something is pending. Where
+    /// the kernel cannot say what (before 6.0), `fence` alone: a CPU view and every driver that knows implicit sync wait for
+    /// the rest.
+    pub fn with_implicit(&self, access: Access, fence: Fence) -> Fence {
+        let idle = self.wait_idle(access, Deadline::now());
+        if !matches!(idle, Ok(Waited::TimedOut)) {
+            return fence;
+        }
+        match self.export_fence(access) {
+            Ok(implicit) => fence.merge(implicit),
+            Err(_) => fence,
+        }
+    }
+
     /// Puts a fence on the dma-buf for peers that only know implicit sync: they wait for it before an access that
     /// conflicts with ours.
     ///

@@ -145,7 +145,10 @@ mod tests {
             Verdict::Failed("`cargo x`: exit status: 1".into()),
         ] {
             let text = line("miri", &verdict, 1.5);
-            assert_eq!(parse(text.trim_end_matches('\n')), Some(("miri".into(), verdict, 1.5)));
+            assert_eq!(
+                parse(text.trim_end_matches('\n')),
+                Some(("miri".into(), verdict, 1.5))
+            );
         }
         let several = line("loom", &Verdict::Failed("two\nlines".into()), 0.0);
         assert_eq!(several.lines().count(), 1, "one line each");

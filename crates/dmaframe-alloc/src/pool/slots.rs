@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use dmaframe_core::{
-    Access, Buffer, Deadline, Fence, Frame, FrameMeta, Layout, Object, ReturnQueue, Waited, next_generation,
+    Access, Buffer, Deadline, Fence, Frame, FrameMeta, Layout, ReturnQueue, Waited, next_generation,
 };
 use rustix::io::Errno;
 
@@ -152,7 +152,7 @@ impl Slots {
             let mut fence = back.fence;
             if self.implicit {
                 for object in self.buffers[back.slot].objects() {
-                    fence = with_implicit(object, fence);
+                    fence = object.with_implicit(Access::Write, fence);
                 }
             }
             if fence.is_trivial() {
@@ -224,18 +224,5 @@ impl Pending {
             (Watch::Event(event), _) => wake.unwatch(&event),
             _ => {}
         }
-    }
-}
-
-/// `fence` and what is pending on the object itself. Where the kernel cannot tell (before 6.0), `fence` alone: a CPU
-/// view and every driver that knows implicit sync wait for the rest.
-fn with_implicit(object: &Object, fence: Fence) -> Fence {
-    let idle = object.wait_idle(Access::Write, Deadline::now());
-    if !matches!(idle, Ok(Waited::TimedOut)) {
-        return fence;
-    }
-    match object.export_fence(Access::Write) {
-        Ok(implicit) => fence.merge(implicit),
-        Err(_) => fence,
     }
 }

@@ -6,7 +6,7 @@ use dmaframe_core::capture::{Captured, Sequence, Stats};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{
     Access, Bitstream, Budget, Buffer, Codec, Deadline, Delivery, Fence, Frame, FrameMeta, Object,
-    ReturnQueue, Waited,
+    ReturnQueue,
 };
 use libcamera::framebuffer::{AsFrameBuffer, FrameMetadataStatus};
 use rustix::event::epoll;
@@ -108,7 +108,7 @@ impl Stream {
             let mut fence = returned.fence;
             if let Some(slot) = self.slots.get(returned.slot).filter(|_| self.implicit) {
                 for object in slot.buffer.objects() {
-                    fence = with_implicit(object, fence);
+                    fence = object.with_implicit(Access::Write, fence);
                 }
             }
             self.back(watcher, returned.slot, fence, self.fences);
@@ -356,18 +356,6 @@ impl Drop for Stream {
     fn drop(&mut self) {
         // Leases that are out do nothing more.
         self.returns.close();
-    }
-}
-
-/// `fence` and what is pending on the object itself. Where the kernel cannot tell (before 6.0), `fence` alone.
-fn with_implicit(object: &Object, fence: Fence) -> Fence {
-    let idle = object.wait_idle(Access::Write, Deadline::now());
-    if !matches!(idle, Ok(Waited::TimedOut)) {
-        return fence;
-    }
-    match object.export_fence(Access::Write) {
-        Ok(implicit) => fence.merge(implicit),
-        Err(_) => fence,
     }
 }
 

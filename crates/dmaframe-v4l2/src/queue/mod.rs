@@ -19,7 +19,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use dmaframe_core::capture::{Sequence, Stats};
 use dmaframe_core::report::Hop;
-use dmaframe_core::{Access, Budget, Deadline, Fence, Object, ReturnQueue, Waited};
+use dmaframe_core::{Access, Budget, Fence, ReturnQueue};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
@@ -172,7 +172,7 @@ impl Fill {
             let mut fence = returned.fence;
             if self.implicit {
                 for object in slot.buffer().objects() {
-                    fence = with_implicit(object, fence);
+                    fence = object.with_implicit(Access::Write, fence);
                 }
             }
             self.hold_back(epoll, returned.slot, fence);
@@ -308,18 +308,6 @@ pub(crate) fn unless_gone<T: Default>(answer: Result<T, Error>) -> Result<T, Err
 /// For the requests that take an `int`.
 pub(crate) fn int(kind: u32) -> i32 {
     i32::try_from(kind).unwrap_or(0)
-}
-
-/// `fence` and what is pending on the object itself. Where the kernel cannot tell (before 6.0), `fence` alone.
-fn with_implicit(object: &Object, fence: Fence) -> Fence {
-    let idle = object.wait_idle(Access::Write, Deadline::now());
-    if !matches!(idle, Ok(Waited::TimedOut)) {
-        return fence;
-    }
-    match object.export_fence(Access::Write) {
-        Ok(implicit) => fence.merge(implicit),
-        Err(_) => fence,
-    }
 }
 
 fn unwatch(epoll: &OwnedFd, fence: &Fence) {
