@@ -17,8 +17,9 @@ pub(super) struct Unpacked<'a> {
     ci: &'a Ci,
     names: Vec<String>,
     begun: SystemTime,
-    /// There while packages are built: where a run was killed meanwhile, nobody knows what is whose.
-    marker: PathBuf,
+    /// There when the last run took away what it had left: where one was killed, or was of another kind, nobody knows what is
+    /// whose.
+    clean: PathBuf,
 }
 
 impl<'a> Unpacked<'a> {
@@ -27,17 +28,16 @@ impl<'a> Unpacked<'a> {
             ci,
             names: names.iter().map(|&name| name.to_owned()).collect(),
             begun: SystemTime::now(),
-            marker: ci.target.join(".packaging"),
+            clean: ci.target.join(".packages-forgotten"),
         };
-        let killed = this.marker.exists();
-        this.forget(if killed { None } else { Some(this.begun) })?;
-        std::fs::write(&this.marker, "")?;
+        let known = std::fs::remove_file(&this.clean).is_ok();
+        this.forget(known.then_some(this.begun))?;
         Ok(this)
     }
 
     pub(super) fn end(&self) -> Result<()> {
         self.forget(Some(self.begun))?;
-        std::fs::remove_file(&self.marker)?;
+        std::fs::write(&self.clean, "")?;
         Ok(())
     }
 

@@ -27,10 +27,11 @@ impl Device {
         })
     }
 
-    /// The items of a menu control; holes are left out. Empty for other controls.
+    /// The items of a menu control; holes, and items that the device fails to tell of, are left out. Empty for other
+    /// controls.
     ///
     /// # Errors
-    /// [`Error::NoControl`], [`Error::Request`], [`Error::Unplugged`].
+    /// [`Error::NoControl`], [`Error::Unplugged`].
     pub fn menu<'a>(&self, which: impl Into<ControlRef<'a>>) -> Result<Vec<MenuItem>, Error> {
         let control = self.control(which)?;
         self.menu_of(&control)
@@ -60,9 +61,9 @@ impl Device {
                     let name = value.map_or_else(|| text(&item.item), |value| value.to_string());
                     items.push(MenuItem { index, name, value });
                 }
-                // A hole.
-                Err(Errno::INVAL) => {}
-                Err(errno) => return Err(self.fail("VIDIOC_QUERYMENU")(errno)),
+                Err(errno @ Errno::NODEV) => return Err(self.fail("VIDIOC_QUERYMENU")(errno)),
+                // A hole, or an item that a camera fails to tell of: that hides no other.
+                Err(_) => {}
             }
         }
         Ok(items)
