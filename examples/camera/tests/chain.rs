@@ -503,9 +503,9 @@ fn three_outputs_go_on_while_the_camera_is_pulled_out_and_plugged_in_again() {
 
 #[cfg(feature = "window")]
 #[test]
-#[ignore = "a minute long, or as long as SOAK_SECONDS says"]
+#[ignore = "a minute long, or as long as DMAFRAME_SOAK_SECONDS says"]
 fn three_outputs_go_on_for_long_without_a_leak() {
-    three_outputs(std::env::var("SOAK_SECONDS").map_or(60, |text| text.parse().unwrap()));
+    three_outputs(std::env::var("DMAFRAME_SOAK_SECONDS").map_or(60, |text| text.parse().unwrap()));
 }
 
 /// What the window shows is another test's; here it is one of three that must not wait for each other.
