@@ -125,19 +125,18 @@ impl Batch {
             commands: commands.into(),
             ..Work::default()
         };
-        let mut targets = ArrayVec::<_, 8>::new();
+        let mut fresh = Vec::new();
         for copy in copies {
             work.waits.extend(copy.wait);
             work.frames.extend(copy.reads.map(|frame| (frame, Access::Read)));
             // The target is wgpu's to keep: the submission's first commands name it.
             work.keep.push(Box::new(copy.from));
             if !copy.target.filled.load(Ordering::Relaxed) {
-                let _ = targets.try_push(copy.target);
+                fresh.push(copy.target);
             }
         }
         gpu.run(work)?;
-        // One that does not fit in is filled once more, to no harm.
-        for target in targets {
+        for target in fresh {
             target.filled.store(true, Ordering::Relaxed);
         }
         Ok(())
