@@ -124,12 +124,9 @@ fn band(
             let fourcc = view.layout().fourcc();
             let skip = rgb::pixel_bytes(fourcc) * at.x as usize;
             let from = rows(view, 0, (at.y, at.height), skip, scratch.first())?;
-            rgb::convert(fourcc, from, (at.width, at.height), to, stride).map_err(|e| backend(view, &e))?;
-            if reading.color.range == Range::Limited {
-                for row in to.chunks_exact_mut(stride) {
-                    rgb::expand_limited(&mut row[..4 * at.width as usize]);
-                }
-            }
+            let limited = reading.color.range == Range::Limited;
+            rgb::convert(fourcc, limited, from, (at.width, at.height), to, stride)
+                .map_err(|e| backend(view, &e))?;
             Ok(())
         }
         Kind::Bayer { red, packing, bits } => {

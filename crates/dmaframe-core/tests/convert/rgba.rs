@@ -5,7 +5,7 @@ use dmaframe_core::format::{Model, all_formats};
 use dmaframe_core::{ColorInfo, Fourcc, Frame, FrameParts, Layout, Orientation, Plane, Range, Rect, Size};
 
 use super::compare::{NOW, SIZES, color, distance, expected, natural};
-use super::pack::{Picture, Random, foreign, meta, padded, private};
+use super::pack::{Picture, Random, Store, foreign, meta, padded, private};
 use super::reference::Grid;
 
 #[test]
@@ -180,6 +180,50 @@ fn nm12_in_two_objects_reads_as_nv12() {
     let mut converter = Converter::new(Assume::Refuse);
     let both = [two, one].map(|frame| converter.rgba_image(&frame, NOW).unwrap().0);
     assert_eq!(both[0], both[1]);
+}
+
+/// Every code value of each depth, by H.273's own formula: cut to 8 bits first, two in five would be off by one.
+#[test]
+fn limited_rgb_of_any_depth_is_rounded_once() {
+    let mut random = Random(9);
+    let said = ColorInfo {
+        range: Range::Limited,
+        ..ColorInfo::SRGB
+    };
+    for info in all_formats().iter().filter(|info| info.model == Model::Rgb) {
+        let size = Size::new(256, if info.depth == 16 { 256 } else { 4 });
+        let mut picture = Picture::random(info.fourcc, size, &mut random);
+        for (channel, (name, values, _, max)) in picture.channels.iter_mut().enumerate() {
+            if *name != 'a' {
+                // All of them in each channel, and in none at the same pixel.
+                for (value, n) in values.iter_mut().zip(23 * channel as u32..) {
+                    *value = n % (*max + 1);
+                }
+            }
+        }
+        let layout = padded(info.fourcc, size, 5);
+        let full = expected(&picture, said, &meta(said));
+        let want = Grid::new(size, |x, y| {
+            let channel = |name| {
+                // What the format has no channel for is black.
+                let (value, max) = picture.at(name, x, y).unwrap_or((0, 255));
+                let bits = max.count_ones();
+                let eight = match picture.store {
+                    Store::HalfFloat(_) => f64::from(value) * 255.0 / 1024.0,
+                    // Less than 8 bits are read as their expansion.
+                    _ if bits < 8 => f64::from(value) * 255.0 / f64::from(max),
+                    _ => f64::from(value) / f64::from(1u32 << (bits - 8)),
+                };
+                ((eight - 16.0) / 219.0 * 255.0).clamp(0.0, 255.0)
+            };
+            let [r, g, b] = ['r', 'g', 'b'].map(channel);
+            [r, g, b, full.at(x, y)[3]]
+        });
+        let frame = private(&layout, picture.bytes(&layout, &mut random), meta(said));
+        let (out, done) = Converter::new(Assume::Refuse).rgba_image(&frame, NOW).unwrap();
+        assert_eq!(distance(&out, 4 * 256, &want), 0.0, "{}", info.name);
+        assert_eq!(done.result, ColorInfo::SRGB);
+    }
 }
 
 #[test]
