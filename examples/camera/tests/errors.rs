@@ -25,14 +25,19 @@ fn text(output: &Output) -> String {
 }
 
 /// It ends with an error that has all of this in it.
-fn fails(command: &mut Command, parts: &[&str]) {
+fn fails_with(command: &mut Command, parts: &[&str]) {
     let output = command.output().unwrap();
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    for part in parts.iter().chain(&["`camera list` shows what there is"]) {
+    for part in parts {
         assert!(said.contains(part), "{part:?} is not in\n{said}");
     }
     assert!(!said.contains("panicked"), "{said}");
+}
+
+/// The same, of a camera that is not to be had.
+fn fails(command: &mut Command, parts: &[&str]) {
+    fails_with(command, &[parts, &["`camera list` shows what there is"]].concat());
 }
 
 /// It works, and says all of this.
@@ -104,6 +109,24 @@ fn a_filter_without_a_gpu() {
     works(
         app(&["--device", "test", "--filter", "mono"]).envs(none),
         &["filters need a GPU with Vulkan"],
+    );
+}
+
+#[cfg(feature = "window")]
+#[test]
+fn a_preview_without_a_display() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_camera"));
+    command
+        .args(["preview", "--device", "test", "--size", "320x180"])
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .env_remove("WAYLAND_SOCKET");
+    fails_with(
+        &mut command,
+        &[
+            "no display to open a window on",
+            "`camera` without `preview` needs none",
+        ],
     );
 }
 
