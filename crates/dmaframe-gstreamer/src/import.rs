@@ -162,6 +162,7 @@ impl Importer {
         caps: &gst::CapsRef,
         context: &Context,
     ) -> Result<(Frame, How), Error> {
+        fences::tend();
         let picture = self.picture(caps)?;
         let count = buffer.n_memory();
         let mut windows = ArrayVec::<MemoryWindow, MAX_MEMORIES>::new();

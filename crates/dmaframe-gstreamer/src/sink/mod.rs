@@ -14,6 +14,7 @@ pub use stream::FrameStream;
 
 use crate::clock::PipelineClock;
 use crate::error::Error;
+use crate::fences;
 use crate::import::{Context, How, Importer, running};
 use crate::signals::{Signals, Watch};
 use crate::sys;
@@ -118,7 +119,13 @@ impl FrameSink {
             if let Some(received) = self.poll_now(deadline)? {
                 return Ok(received);
             }
-            if !self.signals.wait(ticket, deadline) {
+            // Upstream may wait for buffers that nobody else looks after.
+            let nap = fences::tend();
+            let left = deadline.remaining();
+            let woken = self
+                .signals
+                .wait(ticket, Deadline::after(left.map_or(nap, |left| left.min(nap))));
+            if !woken && left.is_some_and(|left| left <= nap) {
                 return Ok(Received::TimedOut);
             }
         }

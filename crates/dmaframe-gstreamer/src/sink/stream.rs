@@ -8,6 +8,7 @@ use futures_core::Stream;
 
 use super::{FrameSink, Received};
 use crate::error::Error;
+use crate::fences;
 
 /// The frames of a [`FrameSink`], one after another; made by [`FrameSink::stream`].
 ///
@@ -34,6 +35,7 @@ impl Stream for FrameStream<'_> {
             return Poll::Ready(None);
         }
         this.sink.watch.listen();
+        fences::tend();
         loop {
             let ticket = this.sink.signals.ticket();
             // Copies wait for fences no longer than not at all: a stream must not block its executor.
