@@ -9,6 +9,7 @@ mod error;
 mod export;
 mod fences;
 mod import;
+mod later;
 mod pool;
 mod recorder;
 mod shells;

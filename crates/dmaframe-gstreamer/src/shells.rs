@@ -14,7 +14,7 @@ use gst::subclass::prelude::*;
 
 use crate::error::Error;
 use crate::export::let_go;
-use crate::sys;
+use crate::{later, sys};
 
 /// Most buffers kept: more slots than any pool here has had, and a bound where every frame is in new memory.
 const KEPT: usize = 64;
@@ -76,7 +76,14 @@ mod imp {
             });
         }
 
-        fn release_buffer(&self, mut buffer: gst::Buffer) {
+        fn release_buffer(&self, buffer: gst::Buffer) {
+            let pool = self.obj().clone();
+            later::outside(move || pool.imp().take_back(buffer));
+        }
+    }
+
+    impl ShellPool {
+        fn take_back(&self, mut buffer: gst::Buffer) {
             let address = buffer.as_ptr() as usize;
             let mut out = sys::lock(&self.out);
             let entry = out

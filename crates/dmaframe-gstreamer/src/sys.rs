@@ -213,8 +213,9 @@ pub(crate) fn clear_buffer(buffer: &mut gst::BufferRef) {
 
 /// One plane of a frame in owned bytes, for a memory that GStreamer only reads.
 pub(crate) struct PlaneBytes {
-    /// Keeps the bytes, and keeps anybody from getting a writable view: that needs the frame's only handle.
-    _frame: Frame,
+    /// Keeps the bytes, and keeps anybody from getting a writable view: that needs the frame's only handle. There until
+    /// dropped.
+    frame: Option<Frame>,
     start: *const u8,
     len: usize,
 }
@@ -230,7 +231,7 @@ impl PlaneBytes {
         let (start, len) = (plane.as_ptr(), plane.len());
         drop(view);
         Ok(Self {
-            _frame: frame.clone(),
+            frame: Some(frame.clone()),
             start,
             len,
         })
@@ -240,8 +241,16 @@ impl PlaneBytes {
 impl AsRef<[u8]> for PlaneBytes {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: the view gave these bytes as a slice, so the memory is private to the frame; owned bytes and kept
-        // mappings stay where they are while the frame's buffer lives, and `_frame` keeps that. Writing needs the only
+        // mappings stay where they are while the frame's buffer lives, and `frame` keeps that. Writing needs the only
         // handle to the frame, and there is this one.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+}
+
+impl Drop for PlaneBytes {
+    fn drop(&mut self) {
+        if let Some(frame) = self.frame.take() {
+            crate::later::outside(move || drop(frame));
+        }
     }
 }

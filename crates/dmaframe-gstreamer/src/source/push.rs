@@ -13,7 +13,7 @@ use super::builder::{Pacing, Timing};
 use super::caps_choice::Stream;
 use super::leaving::moment;
 use crate::error::Error;
-use crate::{sys, tags};
+use crate::{later, sys, tags};
 
 impl FrameSrc {
     /// `None` when the frame was taken (or dropped by policy), the frame when there is no room.
@@ -42,7 +42,7 @@ impl FrameSrc {
         // The pipeline takes the buffer whether or not it takes the frame. Dropped when the lock is let go: it may be the
         // last handle by then, and its lease is somebody else's code.
         let back = frame.clone();
-        let pushed = self.enqueue(frame);
+        let pushed = later::after(|| self.enqueue(frame));
         match pushed {
             Ok(full) => Ok(full),
             Err(Failure::Back(rejected)) => Err(rejected),
@@ -91,7 +91,7 @@ impl FrameSrc {
             );
         }
         if self.queued() >= self.options.queue {
-            // The oldest has to go.
+            // The oldest has to go: the appsrc drops it under its lock, and its frame ends after ours is let go too.
             self.count_dropped(stream);
         }
         self.appsrc.push_buffer(buffer).map_err(Failure::Flow)?;
