@@ -2,7 +2,7 @@
 
 use std::io;
 
-use dmaframe_core::LayoutError;
+use dmaframe_core::{LayoutError, Misfit};
 use rustix::io::Errno;
 
 use crate::format::{PixelFormat, Role};
@@ -94,7 +94,7 @@ pub enum Error {
         error: LayoutError,
     },
     /// A buffer handed over for capture is not what the camera is going to write.
-    #[error("camera {camera:?}, stream {stream}: buffer {buffer} cannot be imported: {reason}")]
+    #[error("camera {camera:?}, stream {stream}: buffer {buffer} cannot be imported: {error}")]
     BufferLayout {
         /// The camera.
         camera: String,
@@ -102,8 +102,8 @@ pub enum Error {
         stream: usize,
         /// The buffer's index.
         buffer: usize,
-        /// What differs.
-        reason: String,
+        /// What differs, with both values.
+        error: Misfit,
     },
     /// No buffers, or a stream that is not there.
     #[error("camera {camera:?}: {what} {found}, there are {limit}")]

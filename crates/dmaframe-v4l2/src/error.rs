@@ -158,14 +158,28 @@ pub enum Error {
         needed: u64,
     },
     /// A buffer for import has another layout than the one the driver writes.
-    #[error("{}: buffer {buffer} does not have the driver's layout: {reason}", device.display())]
+    #[error("{}: buffer {buffer} does not have the driver's layout: {error}", device.display())]
     BufferLayout {
         /// The device node.
         device: PathBuf,
         /// The buffer's index in the list given.
         buffer: usize,
         /// What differs, with both values.
-        reason: String,
+        error: dmaframe_core::Misfit,
+    },
+    /// Buffers for import, and a format that is no picture's: what a driver encodes goes into its own buffers.
+    #[error("{}: {format} is encoded; import is for frames", device.display())]
+    ImportEncoded {
+        /// The device node.
+        device: PathBuf,
+        /// The format.
+        format: PixelFormat,
+    },
+    /// Another format for a capture into imported buffers, which are of the old one.
+    #[error("{}: imported buffers have the old format: build a new capture with new ones", device.display())]
+    ImportFixed {
+        /// The device node.
+        device: PathBuf,
     },
     /// Fewer or more buffers than the driver or this crate takes.
     #[error("{}: {found} buffers, {needed} to {limit} are possible", device.display())]
@@ -387,6 +401,8 @@ impl Error {
             | Self::PlaneCount { device, .. }
             | Self::BufferTooSmall { device, .. }
             | Self::BufferLayout { device, .. }
+            | Self::ImportEncoded { device, .. }
+            | Self::ImportFixed { device }
             | Self::BufferCount { device, .. }
             | Self::ImportRefused { device, .. }
             | Self::MemoryMode { device, .. }

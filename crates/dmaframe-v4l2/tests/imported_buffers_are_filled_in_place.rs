@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Allocator, PATIENCE, SMALL, allocate, alone, buffers, frame, pixels, read_picture, still};
-use dmaframe_core::{Buffer, BufferId, Fence, Frame, FrameMeta, Layout, Lease, Size};
+use dmaframe_core::{Buffer, BufferId, Fence, Frame, FrameMeta, Layout, Lease, Misfit, Size};
 use dmaframe_testkit::{Device as Kit, need};
 use dmaframe_v4l2::{Capture, Error, FormatRequest, Interval, PixelFormat};
 use rustix::io::Errno;
@@ -217,14 +217,21 @@ fn buffers_that_do_not_fit_are_refused_before_the_driver_sees_them() {
     let wider = Layout::linear(good.fourcc(), good.size(), 256).unwrap();
     let error = start(vec![buffer(&wider, 1 << 20), buffer(&wider, 1 << 20)]);
     assert!(
-        matches!(&error, Error::BufferLayout { buffer: 0, reason, .. } if reason.contains("planes")),
+        matches!(
+            &error,
+            Error::BufferLayout {
+                buffer: 0,
+                error: Misfit::Plane { plane: 0, .. },
+                ..
+            }
+        ),
         "{error}"
     );
 
     let larger = Layout::tight(good.fourcc(), Size::new(640, 360)).unwrap();
     let error = start(vec![buffer(&good, 1 << 20), buffer(&larger, 1 << 20)]);
     assert!(
-        matches!(&error, Error::BufferLayout { buffer: 1, reason, .. } if reason.contains("640x360")),
+        matches!(&error, Error::BufferLayout { buffer: 1, error: Misfit::Picture { found_size, .. }, .. } if *found_size == larger.size()),
         "{error}"
     );
 
@@ -232,7 +239,13 @@ fn buffers_that_do_not_fit_are_refused_before_the_driver_sees_them() {
         Arc::new(Buffer::from_fd(dmaframe_testkit::memfd(1 << 20, true).unwrap().into(), &good, 1).unwrap());
     let error = start(vec![Arc::clone(&memfd), memfd]);
     assert!(
-        matches!(&error, Error::BufferLayout { reason, .. } if reason.contains("no dma-buf")),
+        matches!(
+            &error,
+            Error::BufferLayout {
+                error: Misfit::NotDmabuf,
+                ..
+            }
+        ),
         "{error}"
     );
 
@@ -272,6 +285,11 @@ fn buffers_that_do_not_fit_are_refused_before_the_driver_sees_them() {
         .import(two)
         .start()
         .unwrap();
+    drop(frame(&mut capture));
+
+    // And what fits one format is not given to another.
+    let refused = capture.reconfigure(FormatRequest::new(PixelFormat::YUYV, SMALL));
+    assert!(matches!(refused, Err(Error::ImportFixed { .. })), "{refused:?}");
     drop(frame(&mut capture));
 }
 

@@ -10,7 +10,7 @@ use libcamera::framebuffer_allocator::FrameBufferAllocator;
 use libcamera::stream::StreamRole;
 use rustix::event::epoll;
 
-use super::import::{fits, import_one};
+use super::import::import_one;
 use super::stream::Stream;
 use super::{Capture, ReleaseFences};
 use crate::camera::Camera;
@@ -200,8 +200,8 @@ impl Configured {
     /// for are used at most.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a stream there is not or no buffers; [`Error::BufferLayout`]. The camera is released with
-    /// the error.
+    /// [`Error::OutOfRange`] for a stream there is not or no buffers; [`Error::BufferLayout`]; [`Error::Layout`] for a
+    /// stream of no pictures. The camera is released with the error.
     pub fn import(
         mut self,
         stream: usize,
@@ -221,13 +221,20 @@ impl Configured {
         if buffers.is_empty() {
             return Err(out_of_range("buffers to import", 0, limit));
         }
+        let layout = format.layout().map_err(|error| Error::Layout {
+            camera: self.camera.id().to_owned(),
+            stream,
+            error,
+        })?;
         for (index, buffer) in buffers.iter().enumerate() {
-            fits(format, buffer).map_err(|reason| Error::BufferLayout {
-                camera: self.camera.id().to_owned(),
-                stream,
-                buffer: index,
-                reason,
-            })?;
+            buffer
+                .check_for_device(&layout, &[format.frame_size.into()])
+                .map_err(|error| Error::BufferLayout {
+                    camera: self.camera.id().to_owned(),
+                    stream,
+                    buffer: index,
+                    error,
+                })?;
         }
         self.imports[stream] = Some(buffers);
         Ok(self)

@@ -9,45 +9,6 @@ use crate::error::Error;
 use crate::format::StreamFormat;
 use crate::sys::{self, FrameMemory};
 
-/// Whether the camera can be told to write the picture where the buffer has it.
-pub(super) fn fits(format: &StreamFormat, buffer: &Buffer) -> Result<(), String> {
-    if !buffer.is_dmabuf() {
-        return Err("it is no dma-buf".to_owned());
-    }
-    if buffer.objects().len() != 1 {
-        return Err(format!(
-            "{} memory objects, the camera writes one",
-            buffer.objects().len()
-        ));
-    }
-    let wanted = format.layout().map_err(|error| error.to_string())?;
-    let found = buffer.layout();
-    if (found.fourcc(), found.modifier(), found.size()) != (wanted.fourcc(), wanted.modifier(), wanted.size())
-    {
-        return Err(format!(
-            "{} {} {}, the camera writes {} {} {}",
-            found.fourcc(),
-            found.size(),
-            found.modifier(),
-            wanted.fourcc(),
-            wanted.size(),
-            wanted.modifier()
-        ));
-    }
-    if found.planes() != wanted.planes() {
-        return Err(format!(
-            "planes {:?}, the camera writes {:?}",
-            found.planes(),
-            wanted.planes()
-        ));
-    }
-    let (size, needed) = (buffer.objects()[0].size(), u64::from(format.frame_size));
-    if size < needed {
-        return Err(format!("{size} bytes, the camera writes {needed}"));
-    }
-    Ok(())
-}
-
 /// libcamera's frame buffer of one of the caller's, a plane for each of the format's. What lies behind the last plane
 /// (padding that the device writes) belongs to that one.
 pub(super) fn import_one(

@@ -198,14 +198,12 @@ impl Capture {
     /// more. After an error the stream is stopped and without buffers; another `reconfigure` can succeed.
     ///
     /// # Errors
-    /// As [`CaptureBuilder::start`]; [`Error::BufferLayout`] for imported buffers, which the caller has to allocate
+    /// As [`CaptureBuilder::start`]; [`Error::ImportFixed`] for imported buffers, which the caller has to allocate
     /// anew: take the device back with [`Capture::into_device`] and build another capture.
     pub fn reconfigure(&mut self, request: FormatRequest) -> Result<&Format, Error> {
         if matches!(self.source, Source::Import { .. }) {
-            return Err(Error::BufferLayout {
+            return Err(Error::ImportFixed {
                 device: self.device.path().to_owned(),
-                buffer: 0,
-                reason: "imported buffers have the old format: build a new capture with new ones".to_owned(),
             });
         }
         self.stop()?;

@@ -9,7 +9,6 @@ use dmaframe_core::{Buffer, Codec, DeviceClaim, Layout, MAX_PLANES};
 use rustix::io::Errno;
 
 use super::extent::{carrier, needed};
-use super::import::check_size;
 use super::request::{Source, release, request};
 use crate::device::{Device, Queue};
 use crate::error::Error;
@@ -163,7 +162,15 @@ impl Slots {
         }
         let layout = |sizes: &[u64]| {
             for (plane, (size, claimed)) in sizes.iter().zip(&info.planes).enumerate() {
-                check_size(device, index as usize, plane, *size, u64::from(claimed.length))?;
+                if *size < u64::from(claimed.length) {
+                    return Err(Error::BufferTooSmall {
+                        device: device.path().to_owned(),
+                        buffer: index as usize,
+                        plane,
+                        found: *size,
+                        needed: claimed.length.into(),
+                    });
+                }
             }
             self.layout(device, format, sizes, &[])
         };

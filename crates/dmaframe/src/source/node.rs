@@ -136,6 +136,7 @@ fn is_of_way(error: &Error) -> bool {
             | V4l2Error::PlaneCount { .. }
             | V4l2Error::BufferTooSmall { .. }
             | V4l2Error::BufferLayout { .. }
+            | V4l2Error::ImportEncoded { .. }
             | V4l2Error::BufferCount { .. }
             | V4l2Error::ImportRefused { .. }
             | V4l2Error::MemoryMode { .. }
