@@ -8,7 +8,8 @@
 //! - [`Daemon`]: PipeWire's real daemons, each test with its own.
 //! - [`Portal`]: the desktop's real portal.
 //! - [`SwSync`] and [`Vgem`]: fences that signal when the test says so.
-//! - `frames` (a feature of this name): frames with a known picture.
+//! - [`without_system_calls`]: work that the kernel kills at its first one.
+//! - `frames` (a feature of this name): frames with a known picture; `producer`: whose fences and slots the test has.
 //!
 //! ```
 //! # fn test() {
@@ -25,7 +26,13 @@ mod fences;
 pub mod frames;
 mod leaks;
 mod memory;
+mod now;
 mod portal;
+#[cfg(feature = "frames")]
+pub mod producer;
+#[cfg(feature = "frames")]
+mod routes;
+mod strict;
 mod sys;
 
 pub use allocations::{Allocated, allocated_by};
@@ -34,7 +41,11 @@ pub use device::{Device, find, find_all};
 pub use fences::{SwSync, Vgem};
 pub use leaks::{Leaks, rss_kib};
 pub use memory::{memfd, system_heap, udmabuf};
+pub use now::now;
 pub use portal::{PORTAL, Portal};
+#[cfg(feature = "frames")]
+pub use routes::print_routes;
+pub use strict::without_system_calls;
 
 pub use sys::CountingAllocator;
 

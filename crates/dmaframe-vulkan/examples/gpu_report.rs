@@ -5,13 +5,12 @@
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use dmaframe_core::format::{FormatInfo, all_formats};
-use dmaframe_core::{Fence, Frame, FrameMeta, Layout, Lease, Size};
-use dmaframe_testkit::{Device, find, memfd, udmabuf};
-use dmaframe_vulkan::{Error, Gpu, Importer, OpenOptions, Queue, Readback, Upload};
+use dmaframe_core::format::FormatInfo;
+use dmaframe_core::{Frame, Layout, Size};
+use dmaframe_testkit::{Device, find, frames, memfd, print_routes, udmabuf};
+use dmaframe_vulkan::{Error, Importer, OpenOptions, Queue, Readback, Upload};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -27,43 +26,14 @@ fn main() -> ExitCode {
     match options.open().and_then(|gpu| Ok((gpu.queue()?, gpu))) {
         Ok((queue, gpu)) => {
             println!("{}", gpu.capabilities());
-            table(&gpu, &queue);
+            let importer = Importer::new(&gpu);
+            print_routes(&ROUTES, |info, route| attempt(info, route, &importer, &queue));
             ExitCode::SUCCESS
         }
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn table(gpu: &Gpu, queue: &Queue) {
-    let importer = Importer::new(gpu);
-    let mut reasons: Vec<String> = Vec::new();
-    print!("{:<14}", "format");
-    ROUTES.iter().for_each(|route| print!("{route:<14}"));
-    println!();
-    for info in all_formats() {
-        print!("{:<14}", info.name);
-        for route in ROUTES {
-            let cell = match attempt(info, route, &importer, queue) {
-                Ok(()) => "exact".to_owned(),
-                Err(why) => {
-                    // The format's own name would make every reason a different one.
-                    let why = why.to_string().replace(&info.fourcc.to_string(), "the format");
-                    let at = reasons.iter().position(|r| *r == why).unwrap_or_else(|| {
-                        reasons.push(why);
-                        reasons.len() - 1
-                    });
-                    format!("({})", at + 1)
-                }
-            };
-            print!("{cell:<14}");
-        }
-        println!();
-    }
-    for (at, reason) in reasons.iter().enumerate() {
-        println!("({}) {reason}", at + 1);
     }
 }
 
@@ -108,32 +78,19 @@ fn run(
 
 /// A picture in a memfd, and for GPUs in a udmabuf of it.
 fn frame(layout: &Layout, cpu: bool) -> Result<(Frame, Vec<u8>), Box<dyn std::error::Error>> {
-    let picture: Vec<u8> = (0..layout.tight_len())
-        .map(|i| (i * 37 + i / 251) as u8)
-        .collect();
+    let len = layout.object_len(0);
     let fd: OwnedFd = if cpu {
-        memfd(layout.object_len(0), true)?.into()
+        memfd(len, true)?.into()
     } else {
-        udmabuf(&find(Device::Udmabuf)?, layout.object_len(0))?
+        udmabuf(&find(Device::Udmabuf)?, len)?
     };
-    let object = Arc::new(dmaframe_core::Object::new(fd, 0)?);
-    // SAFETY: the descriptor was made here and nobody else has it.
-    let buffer = unsafe {
-        dmaframe_core::raw::private_buffer(
-            layout.fourcc(),
-            layout.modifier(),
-            layout.size(),
-            [object],
-            layout.planes(),
-            0,
-        )
-    }?;
-    let mut frame = Frame::new(
-        Arc::new(buffer),
-        FrameMeta::default(),
-        Fence::Signaled,
-        Lease::none(),
+    let picture = frames::picture(usize::try_from(layout.tight_len())?, 1);
+    let frame = frames::frame_in(
+        vec![fd],
+        layout.fourcc(),
+        layout.size(),
+        layout.planes(),
+        &picture,
     )?;
-    frame.map_write(SOON)?.copy_from_tight(&picture)?;
     Ok((frame, picture))
 }

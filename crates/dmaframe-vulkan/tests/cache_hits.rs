@@ -4,13 +4,12 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::dmabuf_bench;
 use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, Object, Size};
 use dmaframe_testkit::frames::{Shape, TIGHT, udmabuf_frame};
-use dmaframe_testkit::{CountingAllocator, allocated_by};
+use dmaframe_testkit::{CountingAllocator, allocated_by, without_system_calls};
 use dmaframe_vulkan::{ImportOptions, Importer};
 
 #[global_allocator]
@@ -56,35 +55,9 @@ fn hits_allocate_nothing(importer: &Importer, frame: &Frame) {
     assert_eq!(allocated.calls, 0, "allocations in 1000 hits");
 }
 
-/// In seccomp's strict mode the kernel kills a thread at its first system call but `read`, `write` and `exit`.
 fn hits_make_no_system_call(importer: &Arc<Importer>, frame: &Frame) {
-    static HITS: AtomicU64 = AtomicU64::new(0);
     let (importer, frame) = (Arc::clone(importer), frame.clone());
-    let (ready, begun) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        {
-            let (importer, frame) = (importer, frame);
-            let strict = rustix::thread::SecureComputingMode::Strict;
-            ready.send(()).unwrap();
-            // What drops at the end of this block must cost no system call either.
-            let mode = rustix::thread::set_secure_computing_mode(strict);
-            for _ in 0..1000 {
-                let held = importer.buffer(&frame);
-                HITS.fetch_add(u64::from(held.is_ok() && mode.is_ok()), Ordering::Relaxed);
-            }
-        }
-        HITS.fetch_add(1_000_000, Ordering::Release);
-        // Ending a thread the usual way makes system calls: wait for the end of the process instead.
-        loop {
-            std::hint::spin_loop();
-        }
-    });
-    begun.recv().unwrap();
-    let begin = Instant::now();
-    while HITS.load(Ordering::Acquire) < 1_000_000 && begin.elapsed() < common::SOON {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert_eq!(HITS.load(Ordering::Acquire), 1_001_000, "killed at a system call");
+    without_system_calls(move || importer.buffer(&frame).is_ok());
 }
 
 /// The same memory in another wrapping.
