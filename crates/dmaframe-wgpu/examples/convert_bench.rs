@@ -32,11 +32,9 @@ fn main() {
 #[cfg(feature = "wgpu-30")]
 mod bench {
     use std::error::Error;
-    use std::future::Future;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
 
     use dmaframe_core::{ColorInfo, Fourcc, Layout, Orientation, Rotation, Size};
+    use dmaframe_testkit::now;
     use dmaframe_wgpu::v30::{Converter, Path, Picture, PlaneBuffer, Shape, Source, Target, wgpu};
     use dmaframe_wgpu::{Assume, Conversion};
 
@@ -310,7 +308,7 @@ mod bench {
             descriptor.backends = wgpu::Backends::VULKAN;
             descriptor.flags = wgpu::InstanceFlags::empty();
             let instance = wgpu::Instance::new(descriptor);
-            let adapter = ready(instance.request_adapter(&wgpu::RequestAdapterOptions {
+            let adapter = now(instance.request_adapter(&wgpu::RequestAdapterOptions {
                 power_preference: wgpu::PowerPreference::HighPerformance,
                 ..wgpu::RequestAdapterOptions::default()
             }))?;
@@ -320,7 +318,7 @@ mod bench {
             if !adapter.features().contains(features) {
                 return Err("this device has no timestamp queries between passes".into());
             }
-            let (device, queue) = ready(adapter.request_device(&wgpu::DeviceDescriptor {
+            let (device, queue) = now(adapter.request_device(&wgpu::DeviceDescriptor {
                 required_features: features,
                 required_limits: adapter.limits(),
                 ..wgpu::DeviceDescriptor::default()
@@ -412,17 +410,5 @@ mod bench {
     fn median(mut times: Vec<f64>) -> f64 {
         times.sort_by(f64::total_cmp);
         times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
-    }
-
-    /// wgpu's futures are ready at once on native devices.
-    fn ready<F: Future>(future: F) -> F::Output {
-        let mut future = pin!(future);
-        let mut context = Context::from_waker(Waker::noop());
-        loop {
-            if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-                return value;
-            }
-            std::thread::yield_now();
-        }
     }
 }

@@ -10,16 +10,7 @@ mod pack;
 
 #[cfg(feature = "wgpu-30")]
 mod common {
-    /// wgpu's futures are ready at once.
-    pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
-        let mut future = std::pin::pin!(future);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        loop {
-            if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
-                return value;
-            }
-        }
-    }
+    pub(crate) use dmaframe_testkit::now;
 }
 
 // The tests use the rest of the rig.

@@ -7,12 +7,11 @@
 
 #[cfg(any(feature = "wgpu-28", feature = "wgpu-29", feature = "wgpu-30"))]
 mod report {
-    use std::sync::Arc;
     use std::time::Duration;
 
-    use dmaframe_core::format::{FormatInfo, all_formats};
-    use dmaframe_core::{Fence, Frame, FrameMeta, Layout, Lease, Size};
-    use dmaframe_testkit::{Device, find, memfd, udmabuf};
+    use dmaframe_core::format::FormatInfo;
+    use dmaframe_core::{Layout, Size};
+    use dmaframe_testkit::{Device, find, frames, memfd, now, print_routes, udmabuf};
     use dmaframe_wgpu::{ImportOptions, Route, Routes};
 
     #[cfg(all(feature = "wgpu-28", not(any(feature = "wgpu-29", feature = "wgpu-30"))))]
@@ -29,16 +28,6 @@ mod report {
     const SIZE: Size = Size::new(64, 48);
     const SOON: Duration = Duration::from_secs(5);
     const ROUTES: [Route; 4] = [Route::Buffer, Route::Image, Route::HostPointer, Route::Upload];
-
-    fn now<T>(future: impl Future<Output = T>) -> T {
-        let mut future = std::pin::pin!(future);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        loop {
-            if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
-                return value;
-            }
-        }
-    }
 
     #[cfg(all(feature = "wgpu-28", not(any(feature = "wgpu-29", feature = "wgpu-30"))))]
     fn instance() -> wgpu::Instance {
@@ -73,64 +62,8 @@ mod report {
         if let Some(vulkan) = gpu.vulkan() {
             println!("extensions: {}", vulkan.extensions());
         }
-        table(&gpu);
+        print_routes(&ROUTES, |info, route| attempt(&gpu, info, route));
         Ok(())
-    }
-
-    fn table(gpu: &Gpu) {
-        let mut reasons: Vec<String> = Vec::new();
-        print!("{:<14}", "format");
-        ROUTES
-            .iter()
-            .for_each(|route| print!("{:<14}", route.to_string()));
-        println!();
-        for info in all_formats() {
-            print!("{:<14}", info.name);
-            for route in ROUTES {
-                let cell = match attempt(gpu, info, route) {
-                    Ok(()) => "exact".to_owned(),
-                    Err(why) => {
-                        // The format's own name would make every reason a different one.
-                        let why = why.to_string().replace(&info.fourcc.to_string(), "the format");
-                        let at = reasons.iter().position(|r| *r == why).unwrap_or_else(|| {
-                            reasons.push(why);
-                            reasons.len() - 1
-                        });
-                        format!("({})", at + 1)
-                    }
-                };
-                print!("{cell:<14}");
-            }
-            println!();
-        }
-        for (index, reason) in reasons.iter().enumerate() {
-            println!("({}) {reason}", index + 1);
-        }
-    }
-
-    /// The one promise of this program.
-    mod raw {
-        use std::os::fd::OwnedFd;
-        use std::sync::Arc;
-
-        use dmaframe_core::{Buffer, Error, Layout, Modifier, Object};
-
-        pub(super) fn private(fd: OwnedFd, layout: &Layout) -> Result<Buffer, Error> {
-            let object = Arc::new(Object::new(fd, 0)?);
-            let (fourcc, size, planes) = (layout.fourcc(), layout.size(), layout.planes());
-            let generation = dmaframe_core::next_generation();
-            // SAFETY: the descriptor was made here and nobody else has it.
-            unsafe {
-                dmaframe_core::raw::private_buffer(
-                    fourcc,
-                    Modifier::LINEAR,
-                    size,
-                    [object],
-                    planes,
-                    generation,
-                )
-            }
-        }
     }
 
     /// Brings a picture in by this route alone, and compares what the GPU sees.
@@ -142,10 +75,8 @@ mod report {
             Route::HostPointer | Route::Upload => memfd(len, true)?.into(),
             _ => udmabuf(&find(Device::Udmabuf)?, len)?,
         };
-        let buffer = Arc::new(raw::private(fd, &layout)?);
-        let bytes: Vec<u8> = (0..layout.tight_len()).map(|at| (at * 31 % 251) as u8).collect();
-        let mut frame = Frame::new(buffer, FrameMeta::default(), Fence::Signaled, Lease::none())?;
-        frame.map_write(SOON)?.copy_from_tight(&bytes)?;
+        let bytes = frames::picture(usize::try_from(layout.tight_len())?, 1);
+        let frame = frames::frame_in(vec![fd], info.fourcc, SIZE, layout.planes(), &bytes)?;
         let imported = importer.import(&frame)?;
         let found = read(gpu, &imported)?;
         match found == bytes {

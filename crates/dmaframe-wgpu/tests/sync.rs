@@ -2,4 +2,10 @@
 
 mod common;
 
-common::each_version!("each/sync.rs");
+common::each_version!(
+    "each/sync.rs",
+    producers: "each/sync/producers.rs",
+    home: "each/sync/home.rs",
+    fences: "each/sync/fences.rs",
+    threads: "each/sync/threads.rs",
+);

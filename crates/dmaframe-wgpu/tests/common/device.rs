@@ -76,6 +76,12 @@ impl Bench {
         })
     }
 
+    /// A toolkit's and one of ours, where they import dma-bufs.
+    fn both() -> Vec<Self> {
+        let both = [Self::plain(), Self::ours()].into_iter().flatten();
+        both.filter(Self::dmabufs).collect()
+    }
+
     /// Whether dma-bufs can be imported; says so when not.
     fn dmabufs(&self) -> bool {
         let there = self.gpu.level() > dmaframe_wgpu::Level::Upload;

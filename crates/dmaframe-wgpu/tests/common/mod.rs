@@ -15,6 +15,7 @@ use dmaframe_core::Frame;
 pub(crate) use dmaframe_testkit::frames::{
     Shape, TIGHT, frame_in, memfd_frame, picture, planes, same, tight_len, udmabuf_frame,
 };
+pub(crate) use dmaframe_testkit::now;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
@@ -65,36 +66,21 @@ pub(crate) fn said(allowed: &[&str]) -> Vec<String> {
     said
 }
 
-/// wgpu's futures are ready at once.
-pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
-    let mut future = std::pin::pin!(future);
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    loop {
-        if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return value;
-        }
-    }
-}
-
-/// Includes a file of tests once for each version, where `dw` is this crate's module for it, and further files in modules of
-/// their own, which see what is in the first.
-macro_rules! version_28 {
-    ($file:literal $(, $part:ident: $path:literal)* $(,)?) => {
-        #[cfg(feature = "wgpu-28")]
-        mod v28 {
-            use dmaframe_wgpu::v28 as dw;
+/// Includes a file of tests for one version, where `dw` is this crate's module for it, and further files in modules of their
+/// own, which see what is in the first. Before the files: what the version does its own way.
+macro_rules! version {
+    (
+        $feature:literal $version:ident, $instance:ident!, $buffer:ident => $mapped:expr;
+        $file:literal $(, $part:ident: $path:literal)* $(,)?
+    ) => {
+        #[cfg(feature = $feature)]
+        mod $version {
+            use dmaframe_wgpu::$version as dw;
             #[allow(dead_code)]
-            fn mapped(buffer: &dw::wgpu::Buffer) -> Vec<u8> {
-                buffer.slice(..).get_mapped_range().to_vec()
+            fn mapped($buffer: &dw::wgpu::Buffer) -> Vec<u8> {
+                $mapped.to_vec()
             }
-            fn instance_with(flags: dw::wgpu::InstanceFlags) -> dw::wgpu::Instance {
-                let backends = dw::wgpu::Backends::VULKAN;
-                dw::wgpu::Instance::new(&dw::wgpu::InstanceDescriptor {
-                    backends,
-                    flags,
-                    ..Default::default()
-                })
-            }
+            $crate::common::$instance!();
             include!("common/device.rs");
             include!($file);
             $(mod $part {
@@ -102,56 +88,58 @@ macro_rules! version_28 {
                 include!($path);
             })*
         }
+    };
+}
+
+macro_rules! instance_28 {
+    () => {
+        fn instance_with(flags: dw::wgpu::InstanceFlags) -> dw::wgpu::Instance {
+            let backends = dw::wgpu::Backends::VULKAN;
+            dw::wgpu::Instance::new(&dw::wgpu::InstanceDescriptor {
+                backends,
+                flags,
+                ..Default::default()
+            })
+        }
+    };
+}
+
+/// The same from 29 on.
+macro_rules! instance {
+    () => {
+        fn instance_with(flags: dw::wgpu::InstanceFlags) -> dw::wgpu::Instance {
+            let mut descriptor = dw::wgpu::InstanceDescriptor::new_without_display_handle();
+            descriptor.flags = flags;
+            descriptor.backends = dw::wgpu::Backends::VULKAN;
+            dw::wgpu::Instance::new(descriptor)
+        }
+    };
+}
+
+macro_rules! version_28 {
+    ($($files:tt)*) => {
+        $crate::common::version!(
+            "wgpu-28" v28, instance_28!, buffer => buffer.slice(..).get_mapped_range();
+            $($files)*
+        );
     };
 }
 
 macro_rules! version_29 {
-    ($file:literal $(, $part:ident: $path:literal)* $(,)?) => {
-        #[cfg(feature = "wgpu-29")]
-        mod v29 {
-            use dmaframe_wgpu::v29 as dw;
-            #[allow(dead_code)]
-            fn mapped(buffer: &dw::wgpu::Buffer) -> Vec<u8> {
-                buffer.slice(..).get_mapped_range().to_vec()
-            }
-            fn instance_with(flags: dw::wgpu::InstanceFlags) -> dw::wgpu::Instance {
-                let mut descriptor = dw::wgpu::InstanceDescriptor::new_without_display_handle();
-                descriptor.flags = flags;
-                descriptor.backends = dw::wgpu::Backends::VULKAN;
-                dw::wgpu::Instance::new(descriptor)
-            }
-            include!("common/device.rs");
-            include!($file);
-            $(mod $part {
-                use super::*;
-                include!($path);
-            })*
-        }
+    ($($files:tt)*) => {
+        $crate::common::version!(
+            "wgpu-29" v29, instance!, buffer => buffer.slice(..).get_mapped_range();
+            $($files)*
+        );
     };
 }
 
 macro_rules! version_30 {
-    ($file:literal $(, $part:ident: $path:literal)* $(,)?) => {
-        #[cfg(feature = "wgpu-30")]
-        mod v30 {
-            use dmaframe_wgpu::v30 as dw;
-            #[allow(dead_code)]
-            fn mapped(buffer: &dw::wgpu::Buffer) -> Vec<u8> {
-                buffer.slice(..).get_mapped_range().unwrap().to_vec()
-            }
-            fn instance_with(flags: dw::wgpu::InstanceFlags) -> dw::wgpu::Instance {
-                let mut descriptor = dw::wgpu::InstanceDescriptor::new_without_display_handle();
-                descriptor.flags = flags;
-                descriptor.backends = dw::wgpu::Backends::VULKAN;
-                dw::wgpu::Instance::new(descriptor)
-            }
-            include!("common/device.rs");
-            include!($file);
-            $(mod $part {
-                use super::*;
-                include!($path);
-            })*
-        }
+    ($($files:tt)*) => {
+        $crate::common::version!(
+            "wgpu-30" v30, instance!, buffer => buffer.slice(..).get_mapped_range().unwrap();
+            $($files)*
+        );
     };
 }
 
@@ -164,7 +152,7 @@ macro_rules! each_version {
 }
 
 #[allow(unused_imports)]
-pub(crate) use {each_version, version_28, version_29, version_30};
+pub(crate) use {each_version, instance, instance_28, version, version_28, version_29, version_30};
 
 /// Writes without waiting for anybody's fences: the producer's own are what others wait for.
 pub(crate) fn write_now(camera: &Frame, bytes: &[u8]) {

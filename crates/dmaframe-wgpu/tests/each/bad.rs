@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dmaframe_core::{
-    Buffer, Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, ReturnQueue, Size, next_generation,
-};
+use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Lease, Modifier, Size, next_generation};
 use dmaframe_testkit::Leaks;
+use dmaframe_testkit::producer::leased;
 use dmaframe_wgpu::{Error, ImportOptions, Refusal, Route, Routes};
 
 use crate::common::{SOON, TIGHT, memfd_frame, said, same, udmabuf_frame};
@@ -150,40 +149,24 @@ fn an_import_of_another_device_is_not_submitted() {
     bench.done();
 }
 
-/// A frame whose slot can be seen coming home.
-fn leased(seed: u8) -> Option<(Arc<ReturnQueue>, Frame)> {
-    let (frame, _) = udmabuf_frame(Fourcc::R8, SIZE, TIGHT, seed)?;
-    let queue = ReturnQueue::new(1).unwrap();
-    let buffer = Arc::clone(frame.buffer());
-    drop(frame);
-    let frame = queue.frame(0, &buffer, FrameMeta::default(), Fence::Signaled);
-    Some((queue, frame.unwrap()))
-}
-
 #[test]
 fn commands_that_wgpu_refuses_are_an_error_and_the_frame_is_free() {
-    for bench in [Bench::plain(), Bench::ours()]
-        .into_iter()
-        .flatten()
-        .filter(Bench::dmabufs)
-    {
+    for bench in Bench::both() {
         let importer = Importer::new(&bench.gpu);
-        let Some((queue, frame)) = leased(1) else { return };
+        let Some((queue, frame)) = leased(SIZE, 1) else { return };
         let imported = importer.import(&frame).unwrap();
         drop(frame);
         // A buffer that is mapped cannot be copied to.
-        let mapped = bench.gpu.device().create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: 4096,
-            usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: true,
-        });
-        let target = bench.gpu.device().create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: 4096,
-            usage: wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+        let buffer = |usage, mapped_at_creation| {
+            bench.gpu.device().create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: 4096,
+                usage,
+                mapped_at_creation,
+            })
+        };
+        let mapped = buffer(wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC, true);
+        let target = buffer(wgpu::BufferUsages::COPY_DST, false);
         let mut encoder = bench.gpu.device().create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&mapped, 0, &target, 0, 4096);
         let refused = bench.gpu.submit(&[&imported], [encoder.finish()]);
@@ -201,13 +184,9 @@ fn commands_that_wgpu_refuses_are_an_error_and_the_frame_is_free() {
 
 #[test]
 fn a_destroyed_device_gives_typed_errors_and_every_frame_back() {
-    for bench in [Bench::plain(), Bench::ours()]
-        .into_iter()
-        .flatten()
-        .filter(Bench::dmabufs)
-    {
+    for bench in Bench::both() {
         let importer = Importer::new(&bench.gpu);
-        let Some((queue, frame)) = leased(1) else { return };
+        let Some((queue, frame)) = leased(SIZE, 1) else { return };
         let (memfd, _) = memfd_frame(Fourcc::R8, SIZE, TIGHT, 2);
         let imported = importer.import(&frame).unwrap();
         drop(frame);

@@ -1,11 +1,10 @@
 // Included once for each version of wgpu; `dw` is this crate's module for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Modifier, Size};
-use dmaframe_testkit::allocated_by;
+use dmaframe_testkit::{allocated_by, without_system_calls};
 use dmaframe_wgpu::vulkan::ash::ext;
 use dmaframe_wgpu::{ImportOptions, Route};
 
@@ -37,7 +36,8 @@ fn a_hit_costs_nothing_and_a_stale_entry_is_never_hit() {
     });
     println!("a hit takes {:?}", begin.elapsed() / 1000);
     assert_eq!(allocated.calls, 0, "allocations in 1000 hits");
-    no_system_call(&importer, &frame);
+    let (hits, again_and_again) = (Arc::clone(&importer), frame.clone());
+    without_system_calls(move || hits.import(&again_and_again).is_ok());
     assert_eq!((importer.kept(), importer.stats().misses), (1, 1));
 
     // The same memory in another wrapping, with another stride, and of another generation.
@@ -122,40 +122,6 @@ fn bytes_of_a_pool_are_known_when_they_come_again() {
         drop(importer);
         bench.done();
     }
-}
-
-/// In seccomp's strict mode the kernel kills a thread at its first system call but `read`, `write` and `exit`.
-fn no_system_call(importer: &Arc<Importer>, frame: &Frame) {
-    static HITS: AtomicU64 = AtomicU64::new(0);
-    let (importer, frame) = (Arc::clone(importer), frame.clone());
-    let (ready, begun) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        {
-            let (importer, frame) = (importer, frame);
-            let strict = rustix::thread::SecureComputingMode::Strict;
-            ready.send(()).unwrap();
-            // What drops at the end of this block must cost no system call either.
-            let mode = rustix::thread::set_secure_computing_mode(strict);
-            for _ in 0..1000 {
-                let imported = importer.import(&frame);
-                HITS.fetch_add(u64::from(imported.is_ok() && mode.is_ok()), Ordering::Relaxed);
-            }
-        }
-        HITS.fetch_add(1_000_000, Ordering::Release);
-        // Ending a thread the usual way makes system calls: sleep in user space until the process ends.
-        loop {
-            std::hint::spin_loop();
-            if HITS.load(Ordering::Relaxed) == u64::MAX {
-                return;
-            }
-        }
-    });
-    begun.recv().unwrap();
-    let begin = Instant::now();
-    while HITS.load(Ordering::Acquire) < 1_000_000 && begin.elapsed() < SOON {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert_eq!(HITS.load(Ordering::Acquire), 1_001_000, "killed at a system call");
 }
 
 /// The same memory in another wrapping.
