@@ -98,7 +98,8 @@ impl CameraBuilder {
 
     /// Buffers that are there already (a capture's, a GPU's export pool's): frames in them go to consumers without a copy.
     /// Their layout becomes the one that is offered, and nothing is allocated for dma-bufs. The descriptors stay the
-    /// buffers'; consumers get duplicates.
+    /// buffers'; consumers get duplicates. A frame's lease runs within 20 ms of the moment at which the last consumer has let
+    /// go of it, whether or not anything is pushed meanwhile.
     ///
     /// 2 to 32, all dma-bufs, all of one layout: anything else is [`Error::Import`] in [`CameraBuilder::start`].
     pub fn import(mut self, buffers: impl IntoIterator<Item = Arc<Buffer>>) -> Self {

@@ -51,6 +51,15 @@ pub(crate) enum State {
     Streaming,
 }
 
+/// Why a stream has no buffer to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoBuffer {
+    /// There is none.
+    None,
+    /// There is one, and a consumer counts itself in: it is behind the others now.
+    Busy,
+}
+
 /// What a stream tells. All calls come on the loop's thread.
 pub(crate) trait Handler {
     fn state_changed(&self, stream: &Stream, state: State);
@@ -200,10 +209,17 @@ impl Stream {
     }
 
     /// The next buffer: filled ones for input, free ones for output.
-    pub(crate) fn dequeue(&self) -> Option<Slot> {
+    pub(crate) fn dequeue(&self) -> Result<Slot, NoBuffer> {
         // SAFETY: the stream is alive and connected.
-        let raw = NonNull::new(unsafe { pw::pw_stream_dequeue_buffer(self.raw.get()) })?;
-        self.slot_of(raw)
+        let raw = unsafe { pw::pw_stream_dequeue_buffer(self.raw.get()) };
+        let Some(raw) = NonNull::new(raw) else {
+            let busy = Some(rustix::io::Errno::BUSY.raw_os_error());
+            return Err(match std::io::Error::last_os_error().raw_os_error() == busy {
+                true => NoBuffer::Busy,
+                false => NoBuffer::None,
+            });
+        };
+        self.slot_of(raw).ok_or(NoBuffer::None)
     }
 
     /// Gives a dequeued buffer back: nothing happens for one that was removed meanwhile.

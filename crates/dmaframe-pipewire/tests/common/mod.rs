@@ -8,9 +8,12 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dmaframe_alloc::{Chain, FramePool, Request};
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::{Fourcc, Frame, Modifier, Size};
-use dmaframe_pipewire::{CameraEvent, CaptureStream, Error, Event, VirtualCamera};
+use dmaframe_pipewire::{
+    CameraBuilder, CameraEvent, CaptureBuilder, CaptureStream, Error, Event, Target, VirtualCamera,
+};
 use dmaframe_testkit::{Daemon, connect, end};
 
 /// Longer than anything takes; a wait that ends here is a failure.
@@ -36,6 +39,30 @@ pub(crate) fn set(fourcc: Fourcc, modifiers: &[Modifier]) -> FormatSet {
 /// XRGB8888 LINEAR, with or without shared memory beside it.
 pub(crate) fn linear() -> FormatSet {
     set(Fourcc::XRGB8888, &[Modifier::LINEAR])
+}
+
+/// A small camera called "cam".
+pub(crate) fn camera(daemon: &Daemon) -> CameraBuilder {
+    VirtualCamera::builder("cam")
+        .remote(daemon.remote())
+        .formats(linear())
+        .size(SMALL)
+}
+
+/// A consumer of that name, which waits to be linked.
+pub(crate) fn capture(daemon: &Daemon, name: &str) -> CaptureBuilder {
+    CaptureStream::builder()
+        .remote(daemon.remote())
+        .name(name)
+        .target(Target::Unlinked)
+        .formats(linear())
+}
+
+/// A pool of the camera's pictures.
+pub(crate) fn pool(slots: usize) -> FramePool {
+    let request = Request::new(Fourcc::XRGB8888, SMALL);
+    let pool = FramePool::builder(request).slots(slots);
+    pool.allocator(Chain::dmabuf()).build().unwrap()
 }
 
 /// Row `y` of picture `n`: everything follows from the number, so that rows of two pictures are told apart.

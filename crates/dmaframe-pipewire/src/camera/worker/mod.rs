@@ -71,6 +71,8 @@ pub(super) struct Worker {
     settled: RefCell<Option<Settled>>,
     version: Cell<Version>,
     sequence: Cell<u64>,
+    /// When a frame was last given to the graph.
+    published: Cell<Option<Instant>>,
     /// Links that have us at their output end.
     links: RefCell<Vec<u32>>,
     /// The front of the queue waits for its fence, whose descriptor is in the wake set.
@@ -96,6 +98,7 @@ impl Worker {
             settled: RefCell::new(None),
             version: Cell::new(Version::default()),
             sequence: Cell::new(0),
+            published: Cell::new(None),
             links: RefCell::new(Vec::new()),
             watched: RefCell::new(None),
             busy: Cell::new(false),
@@ -194,6 +197,14 @@ impl Worker {
             let mut gone = self.reclaim(stream, &mut desk);
             let (more, published) = self.publish(stream, &mut desk);
             gone.extend(more);
+            if published > 0 {
+                self.published.set(Some(Instant::now()));
+                // Where nobody looks more often.
+                let idle = desk.asked.is_none() && desk.pushed.is_empty();
+                if idle && desk.pool.as_ref().is_some_and(recycle::lends) {
+                    self.wake.tick(SLOW_TICK);
+                }
+            }
             (gone, published)
         };
         drop(gone);

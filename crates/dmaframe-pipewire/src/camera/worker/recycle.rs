@@ -5,10 +5,10 @@ use std::time::Instant;
 use dmaframe_core::{Fence, Frame};
 
 use super::super::Desk;
-use super::super::pool::{Place, Sync};
+use super::super::pool::{Entry, Place, Pool, Sync};
 use super::{EAGER, RELEASE_PATIENCE, RESCUE, SLOW_TICK, TICK, Worker};
 use crate::pod::{Chunk, meta_type};
-use crate::sys::{Header, Slot, Stream, SyncPoints, chunk_flag, header_flag};
+use crate::sys::{Header, NoBuffer, Slot, Stream, SyncPoints, chunk_flag, header_flag};
 
 impl Worker {
     /// Forgets all buffers: frames that are out stay valid, and come back to nowhere.
@@ -53,8 +53,17 @@ impl Worker {
             pool, stats, asked, ..
         } = desk;
         let Some(pool) = pool else { return gone };
-        // Back from the graph.
-        while let Some(slot) = stream.dequeue() {
+        // Back from the graph. Behind those that consumers still have may be others.
+        let mut busy = 0;
+        while busy < pool.len() {
+            let slot = match stream.dequeue() {
+                Ok(slot) => slot,
+                Err(NoBuffer::Busy) => {
+                    busy += 1;
+                    continue;
+                }
+                Err(NoBuffer::None) => break,
+            };
             self.mark(stream, slot);
             if let Some(Some(entry)) = pool.entries.get_mut(slot.index) {
                 entry.place = match std::mem::replace(&mut entry.place, Place::Held) {
@@ -70,7 +79,10 @@ impl Worker {
                 entry.place = Place::Fenced(back.fence);
             }
         }
-        let mut ticking = false;
+        // What was pushed a moment ago may come back at any time; what a consumer has, some day.
+        let recent = self.published.get().is_some_and(|at| at.elapsed() < EAGER);
+        let mut ticking = (busy > 0 || recent) && lends(pool);
+        let mut late = false;
         for index in 0..pool.entries.len() {
             let Some(entry) = &mut pool.entries[index] else {
                 continue;
@@ -78,8 +90,8 @@ impl Worker {
             if let Place::Late(frame) = &mut entry.place {
                 // A consumer that counted itself in before the mark was set reads on; we wait for it.
                 if stream.busy(entry.slot).is_some_and(|users| users > 1) {
-                    stats.late += u64::from(!ticking);
-                    ticking = true;
+                    stats.late += u64::from(!late);
+                    (late, ticking) = (true, true);
                     continue;
                 }
                 entry.place = Place::Unreleased(frame.take(), Instant::now());
@@ -115,8 +127,8 @@ impl Worker {
                 }
             }
         }
-        // Consumers that let go of a buffer tell nobody. Whoever asked in vain may wait for hours, in `acquire` or at the
-        // descriptor: somebody has to look for that long, if not as often.
+        // Whoever asked in vain may wait for hours, in `acquire` or at the descriptor: somebody has to look for that long, if
+        // not as often.
         match asked {
             Some(asked) if asked.elapsed() < EAGER => self.wake.tick(TICK),
             Some(_) => self.wake.tick(SLOW_TICK),
@@ -143,6 +155,13 @@ impl Worker {
             self.shared.fail(error);
         }
     }
+}
+
+/// Whether the graph has frames of somebody else's: their leases are waited for elsewhere, perhaps before anything is pushed
+/// again, and neither the graph nor a consumer that lets go of a buffer tells.
+pub(super) fn lends(pool: &Pool) -> bool {
+    let lent = |entry: &Entry| entry.foreign && matches!(entry.place, Place::Published(_));
+    pool.entries.iter().flatten().any(lent)
 }
 
 /// Whether the consumer is done with the buffer, by its own explicit sync.

@@ -261,7 +261,7 @@ impl Handler for Worker {
     }
 
     fn process(&self, stream: &Stream) {
-        while let Some(slot) = stream.dequeue() {
+        while let Ok(slot) = stream.dequeue() {
             self.deliver(stream, slot);
         }
         self.reclaim(stream);
