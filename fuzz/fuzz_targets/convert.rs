@@ -222,7 +222,10 @@ fn color(input: &Input) -> ColorInfo {
             ChromaSiting::Left,
             ChromaSiting::Center,
             ChromaSiting::TopLeft,
-        ][usize::from(input.siting) % 4],
+            ChromaSiting::Top,
+            ChromaSiting::BottomLeft,
+            ChromaSiting::Bottom,
+        ][usize::from(input.siting) % 7],
     }
 }
 

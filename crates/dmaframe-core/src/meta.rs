@@ -158,7 +158,9 @@ pub enum Range {
     Full,
 }
 
-/// Where a 4:2:0 or 4:2:2 chroma sample lies among its luma samples (`ChromaSampleLocType` and the usual names).
+/// Where a chroma sample lies among the luma samples that share it: the six types of ITU-T H.273's
+/// `Chroma420SampleLocType` (8.7), by their usual names. They are for 4:2:0; of 4:2:2, which has chroma on every row,
+/// only the place between columns is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChromaSiting {
@@ -171,6 +173,12 @@ pub enum ChromaSiting {
     Center,
     /// On the upper left luma sample (type 2: BT.2020).
     TopLeft,
+    /// On the upper row, between columns (type 3).
+    Top,
+    /// On the lower left luma sample (type 4).
+    BottomLeft,
+    /// On the lower row, between columns (type 5).
+    Bottom,
 }
 
 impl ColorInfo {

@@ -25,12 +25,16 @@ pub(super) fn of_420(kind: Kind, siting: ChromaSiting, turn: Turn) -> ChromaSiti
         ChromaSiting::Left => (At::First, At::Between),
         ChromaSiting::Center => (At::Between, At::Between),
         ChromaSiting::TopLeft => (At::First, At::First),
+        ChromaSiting::Top => (At::Between, At::First),
+        ChromaSiting::BottomLeft => (At::First, At::Last),
+        ChromaSiting::Bottom => (At::Between, At::Last),
         ChromaSiting::Unspecified => (At::Unknown, At::Unknown),
     };
     let x = if sub.h() == 1 { At::Between } else { x };
     let y = if sub.v() == 1 { At::Between } else { y };
     let turned = |at: At, reverses: bool| match at {
         At::First if reverses => At::Last,
+        At::Last if reverses => At::First,
         other => other,
     };
     let (x, y) = (
@@ -42,6 +46,10 @@ pub(super) fn of_420(kind: Kind, siting: ChromaSiting, turn: Turn) -> ChromaSiti
         (At::First, At::Between) => ChromaSiting::Left,
         (At::Between, At::Between) => ChromaSiting::Center,
         (At::First, At::First) => ChromaSiting::TopLeft,
+        (At::Between, At::First) => ChromaSiting::Top,
+        (At::First, At::Last) => ChromaSiting::BottomLeft,
+        (At::Between, At::Last) => ChromaSiting::Bottom,
+        // Beside the right column: H.273 has no such type.
         _ => ChromaSiting::Unspecified,
     }
 }

@@ -49,7 +49,7 @@ fn every_format_becomes_nv12_and_i420() {
 
 #[test]
 fn the_result_says_where_its_chroma_lies() {
-    use ChromaSiting::{Center, Left, TopLeft, Unspecified};
+    use ChromaSiting::{Bottom, BottomLeft, Center, Left, Top, TopLeft, Unspecified};
     let turn = |rotation, mirror| Orientation { rotation, mirror };
     let upright = Orientation::IDENTITY;
     let mirrored = turn(Rotation::R0, true);
@@ -60,6 +60,9 @@ fn the_result_says_where_its_chroma_lies() {
         (Fourcc::NV12, Left, upright, even, Left),
         (Fourcc::NV12, Center, upright, even, Center),
         (Fourcc::P010, TopLeft, upright, even, TopLeft),
+        (Fourcc::NV21, Top, upright, even, Top),
+        (Fourcc::YUV420, BottomLeft, upright, odd, BottomLeft),
+        (Fourcc::P030, Bottom, upright, even, Bottom),
         (Fourcc::YUV420, Unspecified, upright, even, Unspecified),
         // The mean of two neighbours lies between them, which is one pixel on, as the block is.
         (Fourcc::NV12, Left, upright, odd, Left),
@@ -70,20 +73,49 @@ fn the_result_says_where_its_chroma_lies() {
         (Fourcc::AYUV, TopLeft, mirrored, even, Center),
         (Fourcc::NV16, Left, upright, even, Left),
         (Fourcc::YUYV, TopLeft, upright, even, Left),
+        (Fourcc::YUYV, Bottom, upright, even, Center),
         (Fourcc::YUYV, Center, upright, even, Center),
         (Fourcc::YUYV, Unspecified, upright, even, Unspecified),
-        // Beside the right column, under the left one: these have no name here.
+        // Beside the right column: that has no name.
         (Fourcc::NV12, Left, mirrored, even, Unspecified),
         (Fourcc::NV12, Left, turn(Rotation::R180, false), even, Unspecified),
-        (Fourcc::NV12, Left, turn(Rotation::R90, false), even, Unspecified),
+        (
+            Fourcc::NV12,
+            TopLeft,
+            turn(Rotation::R90, false),
+            even,
+            Unspecified,
+        ),
+        (
+            Fourcc::NV12,
+            Bottom,
+            turn(Rotation::R270, true),
+            even,
+            Unspecified,
+        ),
+        // Columns become rows, upright or upside down.
+        (Fourcc::NV12, Left, turn(Rotation::R90, false), even, Top),
+        (Fourcc::NV12, Left, turn(Rotation::R270, false), even, Bottom),
+        (Fourcc::NV12, Top, turn(Rotation::R270, false), even, Left),
+        (Fourcc::NV12, Bottom, turn(Rotation::R90, false), odd, Left),
+        (
+            Fourcc::NV12,
+            BottomLeft,
+            turn(Rotation::R90, false),
+            even,
+            TopLeft,
+        ),
         (Fourcc::NV12, Left, turn(Rotation::R180, true), even, Left),
         (
             Fourcc::NV12,
             TopLeft,
             turn(Rotation::R180, true),
             even,
-            Unspecified,
+            BottomLeft,
         ),
+        (Fourcc::NV12, BottomLeft, turn(Rotation::R180, true), odd, TopLeft),
+        (Fourcc::NV12, Top, turn(Rotation::R180, false), even, Bottom),
+        (Fourcc::NV12, Bottom, mirrored, even, Bottom),
         (Fourcc::NV12, Center, turn(Rotation::R270, true), even, Center),
         (Fourcc::R8, Left, upright, even, Center),
         (Fourcc::XRGB8888, Unspecified, upright, even, Center),

@@ -102,17 +102,19 @@ pub fn parse_chroma_site(text: &str) -> ChromaSiting {
         "mpeg2" | "h-cosited" | "v-none+h-cosited" => ChromaSiting::Left,
         "jpeg" | "none" => ChromaSiting::Center,
         "cosited" | "v-cosited+h-cosited" | "h-cosited+v-cosited" => ChromaSiting::TopLeft,
+        "v-cosited" => ChromaSiting::Top,
         _ => ChromaSiting::Unspecified,
     }
 }
 
-/// The `chroma-site` field; `None` when nothing is said.
+/// The `chroma-site` field; `None` when nothing is said, and for chroma on the lower row, which caps have no name for.
 #[must_use]
 pub fn chroma_site(siting: ChromaSiting) -> Option<&'static str> {
     match siting {
         ChromaSiting::Left => Some("mpeg2"),
         ChromaSiting::Center => Some("jpeg"),
         ChromaSiting::TopLeft => Some("cosited"),
+        ChromaSiting::Top => Some("v-cosited"),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! What caps and metadata say is read as it is meant, or refused.
 
-use dmaframe_core::{ColorInfo, Fourcc, LayoutError, Modifier, Plane, Rect, Size};
+use dmaframe_core::{ChromaSiting, ColorInfo, Fourcc, LayoutError, Modifier, Plane, Rect, Size};
 
 use super::*;
 
@@ -157,6 +157,22 @@ fn colours_come_back() {
             .map(parse_chroma_site)
             .unwrap_or_default();
         assert_eq!(ColorInfo { siting, ..back }, color, "{text}");
+    }
+    for siting in [
+        ChromaSiting::Left,
+        ChromaSiting::Center,
+        ChromaSiting::TopLeft,
+        ChromaSiting::Top,
+    ] {
+        assert_eq!(chroma_site(siting).map(parse_chroma_site), Some(siting));
+    }
+    // Nothing said is better than something wrong.
+    for siting in [
+        ChromaSiting::Unspecified,
+        ChromaSiting::BottomLeft,
+        ChromaSiting::Bottom,
+    ] {
+        assert_eq!(chroma_site(siting), None);
     }
     assert_eq!(colorimetry(&ColorInfo::UNSPECIFIED), None);
     assert!(parse_colorimetry("1:2:3").is_err() && parse_colorimetry("1:2:3:4:5").is_err());

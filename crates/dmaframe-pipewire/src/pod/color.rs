@@ -59,7 +59,9 @@ impl SpaColor {
             site: match color.siting {
                 ChromaSiting::Center => 1,
                 ChromaSiting::Left => 2,
+                ChromaSiting::Top => 4,
                 ChromaSiting::TopLeft => 6,
+                // Nothing said, or the lower row, which SPA has no number for.
                 _ => 0,
             },
             range: match color.range {
@@ -86,6 +88,7 @@ impl SpaColor {
             siting: match self.site {
                 1 => ChromaSiting::Center,
                 2 => ChromaSiting::Left,
+                4 => ChromaSiting::Top,
                 6 => ChromaSiting::TopLeft,
                 _ => ChromaSiting::Unspecified,
             },
@@ -137,6 +140,20 @@ mod tests {
             ColorInfo::UNSPECIFIED,
         ] {
             assert_eq!(SpaColor::of(&color).info(), color);
+        }
+        let sited = |siting| {
+            let color = ColorInfo {
+                siting,
+                ..ColorInfo::BT709
+            };
+            SpaColor::of(&color).info().siting
+        };
+        for siting in [ChromaSiting::TopLeft, ChromaSiting::Top] {
+            assert_eq!(sited(siting), siting);
+        }
+        // Nothing said is better than something wrong.
+        for siting in [ChromaSiting::BottomLeft, ChromaSiting::Bottom] {
+            assert_eq!(sited(siting), ChromaSiting::Unspecified);
         }
     }
 

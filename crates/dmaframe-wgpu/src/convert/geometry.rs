@@ -150,15 +150,22 @@ pub(crate) fn site(params: &mut Params, kind: Kind, siting: ChromaSiting, filter
     if filter == ChromaFilter::Nearest {
         return;
     }
-    // H.273: type 0 unless said otherwise.
-    let (between_columns, between_rows) = match siting {
-        ChromaSiting::Center => (true, true),
-        ChromaSiting::TopLeft => (false, false),
-        _ => (false, true),
+    // How far before luma's first sample chroma's would be counted from, in chroma samples.
+    const FIRST: f32 = 0.0;
+    const BETWEEN: f32 = -0.25;
+    const LAST: f32 = -0.5;
+    let (columns, rows) = match siting {
+        ChromaSiting::Center => (BETWEEN, BETWEEN),
+        ChromaSiting::TopLeft => (FIRST, FIRST),
+        ChromaSiting::Top => (BETWEEN, FIRST),
+        ChromaSiting::BottomLeft => (FIRST, LAST),
+        ChromaSiting::Bottom => (BETWEEN, LAST),
+        // H.273: type 0 unless said otherwise.
+        _ => (FIRST, BETWEEN),
     };
     params.siting = [
-        if sx == 1 && between_columns { -0.25 } else { 0.0 },
-        if sy == 1 && between_rows { -0.25 } else { 0.0 },
+        if sx == 1 { columns } else { 0.0 },
+        if sy == 1 { rows } else { 0.0 },
     ];
 }
 

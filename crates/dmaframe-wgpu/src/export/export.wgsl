@@ -9,7 +9,7 @@ struct Params {
     second: vec2<u32>,
     third: vec2<u32>,
     // Bit 0: blue first. Bit 1: no alpha, the byte is 255. Bit 2: chroma on the left column. Bit 3: chroma on the
-    // upper row. Bit 4: V before U.
+    // upper row. Bit 4: V before U. Bit 5: chroma on the lower row.
     flags: u32,
     // Code values from RGB in 0..1: a row each for Y, Cb, Cr, the offset in w.
     y: vec4<f32>,
@@ -26,6 +26,7 @@ const OPAQUE: u32 = 2u;
 const LEFT: u32 = 4u;
 const TOP: u32 = 8u;
 const V_FIRST: u32 = 16u;
+const BOTTOM: u32 = 32u;
 
 fn has(flag: u32) -> bool {
     return (params.flags & flag) != 0u;
@@ -120,6 +121,11 @@ fn block(x: u32, y: u32) -> vec4<f32> {
         let above = columns(five(at.x, at.y - 1));
         first = 0.25 * (above.first + 2.0 * one.first + two.first);
         second = 0.25 * (above.second + 2.0 * one.second + two.second);
+    }
+    if (has(BOTTOM)) {
+        let below = columns(five(at.x, at.y + 2));
+        first = 0.25 * (one.first + 2.0 * two.first + below.first);
+        second = 0.25 * (one.second + 2.0 * two.second + below.second);
     }
     return vec4<f32>(
         code(params.cb, first), code(params.cr, first), code(params.cb, second), code(params.cr, second));

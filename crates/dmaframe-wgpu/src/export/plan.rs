@@ -12,6 +12,7 @@ const OPAQUE: u32 = 2;
 const LEFT: u32 = 4;
 const TOP: u32 = 8;
 const V_FIRST: u32 = 16;
+const BOTTOM: u32 = 32;
 
 /// The shader's uniforms.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
@@ -69,6 +70,9 @@ impl Plan {
             match color.siting {
                 ChromaSiting::Left => flags |= LEFT,
                 ChromaSiting::TopLeft => flags |= LEFT | TOP,
+                ChromaSiting::Top => flags |= TOP,
+                ChromaSiting::BottomLeft => flags |= LEFT | BOTTOM,
+                ChromaSiting::Bottom => flags |= BOTTOM,
                 // The mean of its pixels.
                 _ => {}
             }

@@ -136,7 +136,8 @@ fn blank(fourcc: Fourcc, size: Size) -> Result<Frame, Error> {
 /// <https://wiki.multimedia.cx/index.php/YUV4MPEG2>; the range is an extension that FFmpeg and mpv read.
 fn header(size: Size, (frames, seconds): (u32, u32), color: ColorInfo) -> String {
     let chroma = match color.siting {
-        ChromaSiting::Left => "420mpeg2",
+        // The nearest there is for chroma on the lower row.
+        ChromaSiting::Left | ChromaSiting::BottomLeft => "420mpeg2",
         _ => "420jpeg",
     };
     let range = match color.range {

@@ -108,6 +108,9 @@ fn linear_chroma_lies_where_the_siting_says() {
         (ChromaSiting::Left, (0.0, 0.5)),
         (ChromaSiting::Center, (0.5, 0.5)),
         (ChromaSiting::TopLeft, (0.0, 0.0)),
+        (ChromaSiting::Top, (0.5, 0.0)),
+        (ChromaSiting::BottomLeft, (0.0, 1.0)),
+        (ChromaSiting::Bottom, (0.5, 1.0)),
     ] {
         let color = ColorInfo {
             siting,

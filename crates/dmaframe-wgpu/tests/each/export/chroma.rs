@@ -16,10 +16,18 @@ fn sited(size: Size, rgba: &[u8], siting: ChromaSiting) -> Vec<u8> {
             out.push(code(16.0 + 219.0 * luma([0, 1, 2].map(|c| pixel(x, y, c)))));
         }
     }
-    // Taps at x - 1, x, x + 1 of the upper left pixel.
-    let taps = |sited: bool| if sited { [0.25, 0.5, 0.25] } else { [0.0, 0.5, 0.5] };
-    let across = taps(matches!(siting, ChromaSiting::Left | ChromaSiting::TopLeft));
-    let down = taps(siting == ChromaSiting::TopLeft);
+    // Taps from one before the upper left pixel on.
+    const FIRST: [f64; 4] = [0.25, 0.5, 0.25, 0.0];
+    const BETWEEN: [f64; 4] = [0.0, 0.5, 0.5, 0.0];
+    const LAST: [f64; 4] = [0.0, 0.25, 0.5, 0.25];
+    let (across, down) = match siting {
+        ChromaSiting::Left => (FIRST, BETWEEN),
+        ChromaSiting::TopLeft => (FIRST, FIRST),
+        ChromaSiting::Top => (BETWEEN, FIRST),
+        ChromaSiting::BottomLeft => (FIRST, LAST),
+        ChromaSiting::Bottom => (BETWEEN, LAST),
+        _ => (BETWEEN, BETWEEN),
+    };
     for y in (0..height).step_by(2) {
         for x in (0..width).step_by(2) {
             let rgb = [0, 1, 2].map(|c| {
@@ -45,7 +53,14 @@ fn chroma_is_where_the_frame_says_it_is() {
     for size in [SIZES[1], SIZES[2]] {
         let rgba = picture(size.width as usize * size.height as usize * 4, 3);
         let view = texture(&bench.gpu, size, &rgba);
-        for siting in [ChromaSiting::Left, ChromaSiting::TopLeft, ChromaSiting::Center] {
+        for siting in [
+            ChromaSiting::Left,
+            ChromaSiting::Center,
+            ChromaSiting::TopLeft,
+            ChromaSiting::Top,
+            ChromaSiting::BottomLeft,
+            ChromaSiting::Bottom,
+        ] {
             let color = ColorInfo {
                 siting,
                 ..ColorInfo::BT709
