@@ -9,7 +9,7 @@ use super::object;
 use crate::error::{Refusal, Route};
 use crate::formats;
 use crate::gpu::Gpu;
-use crate::sys::image::{Image, Spec, Tiling};
+use crate::sys::image::{BoundImage, Image, Spec, Tiling};
 use crate::sys::memory::{self, Dedicated, Memory};
 use crate::sys::query;
 
@@ -61,24 +61,32 @@ pub(super) fn images(
     Ok((images, route))
 }
 
-/// Asks the driver before anything is made: drivers say yes in `vkCreateImage` to modifiers they do not have.
-fn limits(
-    gpu: &Gpu,
-    layout: &Layout,
-    (format, views): (vk::Format, &[vk::Format]),
-    modifier: Option<u64>,
-    (width, height): (u32, u32),
-    want: Want,
-    flags: vk::ImageCreateFlags,
-) -> Result<bool, Refusal> {
+/// An image without memory, and whether the driver wants memory of its own for it. The driver is asked before anything is
+/// made: it says yes in `vkCreateImage` to modifiers it does not have.
+fn make(gpu: &Gpu, layout: &Layout, spec: Spec<'_>) -> Result<(Image, bool), Refusal> {
+    let dedicated = limits(gpu, layout, &spec)?;
+    Ok((Image::new(&gpu.0, spec)?, dedicated))
+}
+
+fn limits(gpu: &Gpu, layout: &Layout, spec: &Spec<'_>) -> Result<bool, Refusal> {
     let context = &gpu.0;
+    let Spec {
+        format,
+        width,
+        height,
+        ..
+    } = *spec;
+    let modifier = match spec.tiling {
+        Tiling::Explicit(modifier, _) => Some(modifier),
+        Tiling::Linear | Tiling::OneOf(_) => None,
+    };
     let found = query::image_limits(
         &context.instance,
         context.physical,
-        (format, views),
+        (format, spec.views),
         modifier,
-        want.usage,
-        flags,
+        spec.usage,
+        spec.flags,
     )
     .map_err(Refusal::vk("vkGetPhysicalDeviceImageFormatProperties2"))?;
     let Some(found) = found else {
@@ -162,6 +170,20 @@ fn import(
     object::import(&gpu.0, frame, index, needs, own, want.access)
 }
 
+/// Gives the image the object's memory, whose modifier's places count from its start.
+fn bind(
+    gpu: &Gpu,
+    frame: &FrameBuffer,
+    index: usize,
+    image: Image,
+    dedicated: bool,
+    want: Want,
+) -> Result<BoundImage, Refusal> {
+    let needs = image.needs(None);
+    let memory = import(gpu, frame, index, &image, (needs, needs.size), dedicated, want)?;
+    image.bind(memory, 0)
+}
+
 /// All planes as one image with a modifier: single-plane formats with their metadata planes, or multi-planar ones.
 fn whole(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<PlaneImage, Refusal> {
     let layout = frame.layout();
@@ -195,40 +217,32 @@ fn whole(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<PlaneImage, Refus
         }
         flags |= vk::ImageCreateFlags::DISJOINT;
     }
-    let ask = |flags, views: &[vk::Format]| {
-        let modifier = Some(entry.modifier);
-        limits(
-            gpu,
-            layout,
-            (format, views),
-            modifier,
-            (width, height),
-            want,
-            flags,
-        )
-    };
-    // Planes can be viewed on their own where the driver makes images that allow it.
-    let views = plane_views(gpu, layout, format);
-    let mutable = flags | vk::ImageCreateFlags::MUTABLE_FORMAT;
-    let (dedicated, flags, views) = match (!views.is_empty()).then(|| ask(mutable, &views)) {
-        Some(Ok(dedicated)) => (dedicated, mutable, views),
-        _ => (ask(flags, &[])?, flags, ArrayVec::new()),
-    };
     let places: ArrayVec<_, 4> = (0..layout.planes().len())
         .map(|plane| place(layout, plane))
         .collect();
-    let image = Image::new(
-        &gpu.0,
-        Spec {
-            format,
-            width,
-            height,
-            usage: want.usage,
-            flags,
-            views: &views,
-            tiling: Tiling::Explicit(entry.modifier, &places),
-        },
-    )?;
+    let alone = Spec {
+        format,
+        width,
+        height,
+        usage: want.usage,
+        flags,
+        views: &[],
+        tiling: Tiling::Explicit(entry.modifier, &places),
+    };
+    // Planes can be viewed on their own where the driver makes images that allow it.
+    let mut views = plane_views(gpu, layout, format);
+    let viewed = Spec {
+        flags: flags | vk::ImageCreateFlags::MUTABLE_FORMAT,
+        views: &views,
+        ..alone
+    };
+    let (image, dedicated) = match (!views.is_empty()).then(|| limits(gpu, layout, &viewed)) {
+        Some(Ok(dedicated)) => (Image::new(&gpu.0, viewed)?, dedicated),
+        _ => {
+            views.clear();
+            make(gpu, layout, alone)?
+        }
+    };
     // The list names the image's own format first.
     let views = views.into_iter().skip(1).collect();
     let bound = if disjoint {
@@ -247,9 +261,7 @@ fn whole(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<PlaneImage, Refus
         }
         image.bind_planes(memories)?
     } else {
-        let needs = image.needs(None);
-        let memory = import(gpu, frame, 0, &image, (needs, needs.size), dedicated, want)?;
-        image.bind(memory, 0)?
+        bind(gpu, frame, 0, image, dedicated, want)?
     };
     let planes = u32::try_from(colour.len()).unwrap_or(1);
     Ok(PlaneImage::new(bound, format, (width, height), width).with_planes(planes, views))
@@ -296,37 +308,18 @@ fn single(gpu: &Gpu, frame: &FrameBuffer, plane: usize, want: Want) -> Result<Pl
         });
     }
     let entry = listed(gpu, layout, format, 1)?;
-    let none = vk::ImageCreateFlags::empty();
-    let dedicated = limits(
-        gpu,
-        layout,
-        (format, &[]),
-        Some(entry.modifier),
-        (width, height),
-        want,
-        none,
-    )?;
-    let image = Image::new(
-        &gpu.0,
-        Spec {
-            format,
-            width,
-            height,
-            usage: want.usage,
-            flags: none,
-            views: &[],
-            tiling: Tiling::Explicit(entry.modifier, &[place(layout, plane)]),
-        },
-    )?;
-    let needs = image.needs(None);
-    let object = layout.planes()[plane].object;
-    let memory = import(gpu, frame, object, &image, (needs, needs.size), dedicated, want)?;
-    Ok(PlaneImage::new(
-        image.bind(memory, 0)?,
+    let spec = Spec {
         format,
-        (width, height),
         width,
-    ))
+        height,
+        usage: want.usage,
+        flags: vk::ImageCreateFlags::empty(),
+        views: &[],
+        tiling: Tiling::Explicit(entry.modifier, &[place(layout, plane)]),
+    };
+    let (image, dedicated) = make(gpu, layout, spec)?;
+    let bound = bind(gpu, frame, layout.planes()[plane].object, image, dedicated, want)?;
+    Ok(PlaneImage::new(bound, format, (width, height), width))
 }
 
 /// One plane as a plain linear image, made as wide as the stride so that the driver's own pitch can meet it.
@@ -349,20 +342,16 @@ fn plain(gpu: &Gpu, frame: &FrameBuffer, plane: usize, want: Want) -> Result<Pla
         return Err(mismatch(u64::from(at.stride / texel * texel)));
     }
     let padded = at.stride / texel;
-    let none = vk::ImageCreateFlags::empty();
-    let dedicated = limits(gpu, layout, (format, &[]), None, (padded, height), want, none)?;
-    let image = Image::new(
-        &gpu.0,
-        Spec {
-            format,
-            width: padded,
-            height,
-            usage: want.usage,
-            flags: none,
-            views: &[],
-            tiling: Tiling::Linear,
-        },
-    )?;
+    let spec = Spec {
+        format,
+        width: padded,
+        height,
+        usage: want.usage,
+        flags: vk::ImageCreateFlags::empty(),
+        views: &[],
+        tiling: Tiling::Linear,
+    };
+    let (image, dedicated) = make(gpu, layout, spec)?;
     let found = image.linear_layout();
     if found.row_pitch != u64::from(at.stride) {
         return Err(mismatch(found.row_pitch));
