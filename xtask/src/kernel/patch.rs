@@ -5,12 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// One replacement in one file.
-struct Patch {
-    file: &'static str,
+/// What is changed for one purpose.
+struct Change {
     why: &'static str,
-    from: &'static str,
-    to: &'static str,
+    /// In each of these files, each of these texts, which is there once, becomes the other.
+    files: &'static [(&'static str, &'static [(&'static str, &'static str)])],
     /// A file with this in it needs no change.
     unless: Option<&'static str>,
     /// Made only where this file has this in it; older kernels have not all that is changed here.
@@ -22,40 +21,46 @@ const VIMC_TIMING: Option<(&str, &str)> =
     Some(("drivers/media/test-drivers/vimc/vimc-sensor.c", "V4L2_CID_VBLANK"));
 /// Since then, time travel has a clock of its own for the scheduler.
 const TIME_TRAVEL_CLOCK: Option<(&str, &str)> = Some(("arch/um/kernel/time.c", "tt_extra_sched_jiffies"));
-const RAW: &str = "a camera with raw pictures beside processed ones: libcamera's simple pipeline, which takes media devices by their name, \
-                   with its software ISP behind vimc's sensor";
-const CLOCK: &str = "CPU time in nanoseconds: the scheduler's clock has ticks of 10 ms otherwise";
 
-const PATCHES: &[Patch] = &[
-    Patch {
-        file: "drivers/gpu/drm/vgem/vgem_drv.c",
+const CHANGES: &[Change] = &[
+    Change {
         why: "drm_syncobj, with timelines, on vgem's nodes: no driver that runs without hardware has it",
-        from: "= DRIVER_GEM | DRIVER_RENDER,",
-        to: "= DRIVER_GEM | DRIVER_RENDER | DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,",
+        files: &[(
+            "drivers/gpu/drm/vgem/vgem_drv.c",
+            &[(
+                "= DRIVER_GEM | DRIVER_RENDER,",
+                "= DRIVER_GEM | DRIVER_RENDER | DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,",
+            )],
+        )],
         unless: None,
         only: None,
     },
-    Patch {
-        file: "drivers/media/test-drivers/vivid/vivid-ctrls.c",
-        why: "PipeWire's v4l2 plugin cannot read a device that has an INTEGER array control (declaration)",
-        from: "static const struct v4l2_ctrl_config vivid_ctrl_s32_array",
-        to: "static const struct v4l2_ctrl_config __maybe_unused vivid_ctrl_s32_array",
+    Change {
+        why: "PipeWire's v4l2 plugin cannot read a device that has an INTEGER array control",
+        files: &[(
+            "drivers/media/test-drivers/vivid/vivid-ctrls.c",
+            &[
+                (
+                    "static const struct v4l2_ctrl_config vivid_ctrl_s32_array",
+                    "static const struct v4l2_ctrl_config __maybe_unused vivid_ctrl_s32_array",
+                ),
+                (
+                    "v4l2_ctrl_new_custom(hdl_user_gen, &vivid_ctrl_s32_array, NULL);",
+                    "",
+                ),
+            ],
+        )],
         unless: None,
         only: None,
     },
-    Patch {
-        file: "drivers/media/test-drivers/vivid/vivid-ctrls.c",
-        why: "PipeWire's v4l2 plugin cannot read a device that has an INTEGER array control (use)",
-        from: "v4l2_ctrl_new_custom(hdl_user_gen, &vivid_ctrl_s32_array, NULL);",
-        to: "",
-        unless: None,
-        only: None,
-    },
-    Patch {
-        file: "arch/x86/um/vdso/um_vdso.c",
+    Change {
         why: "rustix looks __vdso_getcpu up on x86-64, where every other kernel has it, and panics without it",
-        from: "__kernel_old_time_t time(__kernel_old_time_t *t) __attribute__((weak, alias(\"__vdso_time\")));",
-        to: r#"__kernel_old_time_t time(__kernel_old_time_t *t) __attribute__((weak, alias("__vdso_time")));
+        files: &[
+            (
+                "arch/x86/um/vdso/um_vdso.c",
+                &[(
+                    "__kernel_old_time_t time(__kernel_old_time_t *t) __attribute__((weak, alias(\"__vdso_time\")));",
+                    r#"__kernel_old_time_t time(__kernel_old_time_t *t) __attribute__((weak, alias("__vdso_time")));
 
 long __vdso_getcpu(unsigned int *cpu, unsigned int *node, void *unused);
 long __vdso_getcpu(unsigned int *cpu, unsigned int *node, void *unused)
@@ -69,22 +74,25 @@ long __vdso_getcpu(unsigned int *cpu, unsigned int *node, void *unused)
 
 	return ret;
 }"#,
+                )],
+            ),
+            (
+                "arch/x86/um/vdso/vdso.lds.S",
+                &[("\t\t__vdso_time;\n", "\t\t__vdso_time;\n\t\t__vdso_getcpu;\n")],
+            ),
+        ],
         unless: Some("__vdso_getcpu"),
         only: None,
     },
-    Patch {
-        file: "arch/x86/um/vdso/vdso.lds.S",
-        why: "the same symbol, exported",
-        from: "\t\t__vdso_time;\n",
-        to: "\t\t__vdso_time;\n\t\t__vdso_getcpu;\n",
-        unless: Some("__vdso_getcpu"),
-        only: None,
-    },
-    Patch {
-        file: "drivers/media/test-drivers/vimc/vimc-common.h",
-        why: RAW,
-        from: "extern unsigned int vimc_allocator;\n",
-        to: r#"extern unsigned int vimc_allocator;
+    Change {
+        why: "a camera with raw pictures beside processed ones: libcamera's simple pipeline, which takes media devices by their name, \
+              with its software ISP behind vimc's sensor",
+        files: &[
+            (
+                "drivers/media/test-drivers/vimc/vimc-common.h",
+                &[(
+                    "extern unsigned int vimc_allocator;\n",
+                    r#"extern unsigned int vimc_allocator;
 extern char vimc_driver_name[32];
 
 /* Whether sensors are as real ones: Bayer alone, in a few sizes, with nothing behind them but their captures. */
@@ -93,53 +101,46 @@ static inline bool vimc_raw_sensors(void)
 	return vimc_driver_name[0];
 }
 "#,
-        unless: None,
-        only: VIMC_TIMING,
-    },
-    Patch {
-        file: "drivers/media/test-drivers/vimc/vimc-core.c",
-        why: RAW,
-        from: "#define VIMC_MDEV_MODEL_NAME \"VIMC MDEV\"\n",
-        to: r#"char vimc_driver_name[32];
+                )],
+            ),
+            (
+                "drivers/media/test-drivers/vimc/vimc-core.c",
+                &[
+                    (
+                        "#define VIMC_MDEV_MODEL_NAME \"VIMC MDEV\"\n",
+                        r#"char vimc_driver_name[32];
 module_param_string(driver_name, vimc_driver_name, sizeof(vimc_driver_name), 0644);
 MODULE_PARM_DESC(driver_name, " name that the media device reports instead of vimc, with raw sensors; read when bound");
 
 #define VIMC_MDEV_MODEL_NAME "VIMC MDEV"
 "#,
-        unless: None,
-        only: VIMC_TIMING,
-    },
-    Patch {
-        file: "drivers/media/test-drivers/vimc/vimc-core.c",
-        why: RAW,
-        from: "\t\tret = media_create_pad_link(ved_src->ent, link->src_pad,\n",
-        to: r#"		/* A pipeline that starts checks the formats of all its links, so there is none to what is not used. */
+                    ),
+                    (
+                        "\t\tret = media_create_pad_link(ved_src->ent, link->src_pad,\n",
+                        r#"		/* A pipeline that starts checks the formats of all its links, so there is none to what is not used. */
 		if (vimc_raw_sensors() &&
 		    link->sink_ent != RAW_CAPTURE_0 && link->sink_ent != RAW_CAPTURE_1)
 			continue;
 
 		ret = media_create_pad_link(ved_src->ent, link->src_pad,
 "#,
-        unless: None,
-        only: VIMC_TIMING,
-    },
-    Patch {
-        file: "drivers/media/test-drivers/vimc/vimc-core.c",
-        why: RAW,
-        from: "\tvimc->mdev.dev = &pdev->dev;\n",
-        to: r#"	vimc->mdev.dev = &pdev->dev;
+                    ),
+                    (
+                        "\tvimc->mdev.dev = &pdev->dev;\n",
+                        r#"	vimc->mdev.dev = &pdev->dev;
 	vimc_driver_name[strcspn(vimc_driver_name, "\n")] = 0;
 	strscpy(vimc->mdev.driver_name, vimc_driver_name,
 		sizeof(vimc->mdev.driver_name));
 "#,
-        unless: None,
-        only: VIMC_TIMING,
-    },
-    Patch {
-        file: "drivers/media/test-drivers/vimc/vimc-sensor.c",
-        why: RAW,
-        from: "\tu32 mbus_code = vimc_mbus_code_by_index(code->index);\n",
-        to: r#"	static const u32 raw_codes[] = {
+                    ),
+                ],
+            ),
+            (
+                "drivers/media/test-drivers/vimc/vimc-sensor.c",
+                &[
+                    (
+                        "\tu32 mbus_code = vimc_mbus_code_by_index(code->index);\n",
+                        r#"	static const u32 raw_codes[] = {
 		MEDIA_BUS_FMT_SRGGB10_1X10,
 		MEDIA_BUS_FMT_SRGGB8_1X8,
 	};
@@ -148,14 +149,10 @@ MODULE_PARM_DESC(driver_name, " name that the media device reports instead of vi
 	if (vimc_raw_sensors())
 		mbus_code = code->index < ARRAY_SIZE(raw_codes) ? raw_codes[code->index] : 0;
 "#,
-        unless: None,
-        only: VIMC_TIMING,
-    },
-    Patch {
-        file: "drivers/media/test-drivers/vimc/vimc-sensor.c",
-        why: RAW,
-        from: "\tconst struct vimc_pix_map *vpix;\n\n\tif (fse->index)\n\t\treturn -EINVAL;\n",
-        to: r#"	static const u32 raw_sizes[][2] = { { 1280, 960 }, { 640, 480 }, { 320, 240 } };
+                    ),
+                    (
+                        "\tconst struct vimc_pix_map *vpix;\n\n\tif (fse->index)\n\t\treturn -EINVAL;\n",
+                        r#"	static const u32 raw_sizes[][2] = { { 1280, 960 }, { 640, 480 }, { 320, 240 } };
 	const struct vimc_pix_map *vpix;
 
 	if (vimc_raw_sensors()) {
@@ -169,34 +166,22 @@ MODULE_PARM_DESC(driver_name, " name that the media device reports instead of vi
 	if (fse->index)
 		return -EINVAL;
 "#,
-        unless: None,
-        only: VIMC_TIMING,
-    },
-    Patch {
-        file: "drivers/media/test-drivers/vimc/vimc-sensor.c",
-        why: RAW,
-        from: "\tvimc_colorimetry_clamp(fmt);\n",
-        to: r#"	vimc_colorimetry_clamp(fmt);
+                    ),
+                    (
+                        "\tvimc_colorimetry_clamp(fmt);\n",
+                        r#"	vimc_colorimetry_clamp(fmt);
 	/* The default has no colours: all bars would be black. */
 	if (vimc_raw_sensors() && fmt->colorspace == V4L2_COLORSPACE_DEFAULT)
 		fmt->colorspace = fmt_default.colorspace;
 "#,
-        unless: None,
-        only: VIMC_TIMING,
-    },
-    Patch {
-        file: "drivers/media/test-drivers/vimc/vimc-sensor.c",
-        why: RAW,
-        from: "\tcase V4L2_CID_PIXEL_RATE:\n",
-        to: "\tcase V4L2_CID_EXPOSURE:\n\tcase V4L2_CID_ANALOGUE_GAIN:\n\t\t/* They are kept, and change nothing. */\n\tcase V4L2_CID_PIXEL_RATE:\n",
-        unless: None,
-        only: VIMC_TIMING,
-    },
-    Patch {
-        file: "drivers/media/test-drivers/vimc/vimc-sensor.c",
-        why: RAW,
-        from: "\tvsensor->sd.ctrl_handler = &vsensor->hdl;\n",
-        to: r#"	if (vimc_raw_sensors()) {
+                    ),
+                    (
+                        "\tcase V4L2_CID_PIXEL_RATE:\n",
+                        "\tcase V4L2_CID_EXPOSURE:\n\tcase V4L2_CID_ANALOGUE_GAIN:\n\t\t/* They are kept, and change nothing. */\n\tcase V4L2_CID_PIXEL_RATE:\n",
+                    ),
+                    (
+                        "\tvsensor->sd.ctrl_handler = &vsensor->hdl;\n",
+                        r#"	if (vimc_raw_sensors()) {
 		v4l2_ctrl_new_std(&vsensor->hdl, &vimc_sensor_ctrl_ops,
 				  V4L2_CID_EXPOSURE, 1, VIMC_VBLANK_MAX, 1, 1000);
 		v4l2_ctrl_new_std(&vsensor->hdl, &vimc_sensor_ctrl_ops,
@@ -205,22 +190,25 @@ MODULE_PARM_DESC(driver_name, " name that the media device reports instead of vi
 
 	vsensor->sd.ctrl_handler = &vsensor->hdl;
 "#,
+                    ),
+                ],
+            ),
+        ],
         unless: None,
         only: VIMC_TIMING,
     },
-    Patch {
-        file: "arch/um/kernel/time.c",
-        why: CLOCK,
-        from: "notrace unsigned long long sched_clock(void)\n{\n\treturn (unsigned long long)(jiffies",
-        to: "static notrace unsigned long long time_travel_sched_clock(void)\n{\n\treturn (unsigned long long)(jiffies",
-        unless: Some("os_nsecs() - "),
-        only: TIME_TRAVEL_CLOCK,
-    },
-    Patch {
-        file: "arch/um/kernel/time.c",
-        why: CLOCK,
-        from: "void timer_handler(int sig, struct siginfo *unused_si, struct uml_pt_regs *regs",
-        to: r#"#include <linux/sched/clock.h>
+    Change {
+        why: "CPU time in nanoseconds: the scheduler's clock has ticks of 10 ms otherwise",
+        files: &[(
+            "arch/um/kernel/time.c",
+            &[
+                (
+                    "notrace unsigned long long sched_clock(void)\n{\n\treturn (unsigned long long)(jiffies",
+                    "static notrace unsigned long long time_travel_sched_clock(void)\n{\n\treturn (unsigned long long)(jiffies",
+                ),
+                (
+                    "void timer_handler(int sig, struct siginfo *unused_si, struct uml_pt_regs *regs",
+                    r#"#include <linux/sched/clock.h>
 
 notrace unsigned long long sched_clock(void)
 {
@@ -237,6 +225,9 @@ notrace unsigned long long sched_clock(void)
 }
 
 void timer_handler(int sig, struct siginfo *unused_si, struct uml_pt_regs *regs"#,
+                ),
+            ],
+        )],
         unless: Some("os_nsecs() - "),
         only: TIME_TRAVEL_CLOCK,
     },
@@ -244,24 +235,28 @@ void timer_handler(int sig, struct siginfo *unused_si, struct uml_pt_regs *regs"
 
 /// Everything that goes into the cache's key.
 pub(crate) fn texts() -> impl Iterator<Item = &'static str> {
-    PATCHES.iter().flat_map(|p| [p.file, p.from, p.to])
+    let files = CHANGES.iter().flat_map(|change| change.files);
+    files.flat_map(|(file, edits)| edits.iter().flat_map(move |(from, to)| [*file, from, to]))
 }
 
 /// Makes all changes below `source`.
 pub(crate) fn apply(source: &Path) -> Result<()> {
-    for patch in PATCHES {
-        if !patch.is_for(source) {
-            eprintln!("  not changed, older than what is changed there: {}", patch.file);
-            continue;
+    for change in CHANGES {
+        let made = change.is_for(source);
+        for (file, edits) in change.files {
+            if !made {
+                eprintln!("  not changed, older than what is changed there: {file}");
+                continue;
+            }
+            let path = source.join(file);
+            let text = fs::read_to_string(&path).with_context(|| format!("this kernel has no {file}"))?;
+            fs::write(&path, change.edit(file, edits, text)?)?;
         }
-        let path = source.join(patch.file);
-        let text = fs::read_to_string(&path).with_context(|| format!("this kernel has no {}", patch.file))?;
-        fs::write(&path, patch.apply(&text)?)?;
     }
     Ok(())
 }
 
-impl Patch {
+impl Change {
     /// Whether the kernel below `source` has what this changes.
     fn is_for(&self, source: &Path) -> bool {
         self.only.is_none_or(|(file, mark)| {
@@ -269,21 +264,23 @@ impl Patch {
         })
     }
 
-    fn apply(&self, text: &str) -> Result<String> {
+    fn edit(&self, file: &str, edits: &[(&str, &str)], mut text: String) -> Result<String> {
         if self.unless.is_some_and(|mark| text.contains(mark)) {
-            return Ok(text.to_owned());
+            return Ok(text);
         }
-        let found = text.matches(self.from).count();
-        if found != 1 {
-            bail!(
-                "{}: the line `{}` is there {found} times, not once: this kernel differs from the one the change was written for. \
-                 Why it is needed: {}. Adapt PATCHES in xtask/src/kernel/patch.rs, or build an older source with --kernel-source",
-                self.file,
-                self.from,
-                self.why
-            );
+        for (from, to) in edits {
+            let found = text.matches(from).count();
+            if found != 1 {
+                bail!(
+                    "{file}: the line `{from}` is there {found} times, not once: this kernel differs from the one the change was \
+                     written for. Why it is needed: {}. Adapt CHANGES in xtask/src/kernel/patch.rs, or build an older source with \
+                     --kernel-source",
+                    self.why
+                );
+            }
+            text = text.replacen(from, to, 1);
         }
-        Ok(text.replacen(self.from, self.to, 1))
+        Ok(text)
     }
 }
 
@@ -293,31 +290,50 @@ mod tests {
 
     #[test]
     fn a_missing_line_is_an_error_that_names_it() {
-        let patch = &PATCHES[0];
-        assert_eq!(
-            patch.apply(&format!("x {} y", patch.from)).unwrap(),
-            format!("x {} y", patch.to)
-        );
-        let error = patch.apply("nothing here").unwrap_err().to_string();
-        assert!(
-            error.contains("DRIVER_GEM") && error.contains("0 times"),
-            "{error}"
-        );
+        let change = &CHANGES[0];
+        let (file, edits) = change.files[0];
+        let (from, to) = edits[0];
+        let edit = |text: String| change.edit(file, edits, text);
+        assert_eq!(edit(format!("x {from} y")).unwrap(), format!("x {to} y"));
+        for (text, times) in [
+            ("nothing here".to_owned(), "0 times"),
+            (from.repeat(2), "2 times"),
+        ] {
+            let error = edit(text).unwrap_err().to_string();
+            assert!(error.contains("DRIVER_GEM") && error.contains(times), "{error}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_to_be_changed_in_a_file_is_changed() {
+        for change in CHANGES {
+            for (file, edits) in change.files {
+                let text =
+                    |of: fn(&(&str, &str)) -> String| edits.iter().map(of).collect::<Vec<_>>().join("@");
+                let (before, after) = (text(|edit| edit.0.to_owned()), text(|edit| edit.1.to_owned()));
+                assert_eq!(change.edit(file, edits, before).unwrap(), after);
+                let done = change.edit(file, edits, after.clone());
+                assert!(
+                    change.unless.is_none() || done.unwrap() == after,
+                    "{file} changed twice"
+                );
+            }
+        }
     }
 
     #[test]
     fn older_kernels_are_left_without_what_they_have_no_place_for() {
         let source = std::env::temp_dir().join(format!("dmaframe-patch-{}", std::process::id()));
-        let old = |patch: &&Patch| !patch.is_for(&source);
+        let old = |change: &&Change| !change.is_for(&source);
         let (file, mark) = VIMC_TIMING.unwrap();
         let path = source.join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "an older vimc").unwrap();
-        let left: Vec<_> = PATCHES.iter().filter(old).collect();
-        assert!(!left.is_empty() && left.iter().all(|patch| patch.only.is_some()));
+        let left: Vec<_> = CHANGES.iter().filter(old).collect();
+        assert!(!left.is_empty() && left.iter().all(|change| change.only.is_some()));
         fs::write(&path, format!("case {mark}:")).unwrap();
-        let vimc = |patch: &&Patch| patch.only == VIMC_TIMING;
-        assert!(PATCHES.iter().filter(vimc).all(|patch| patch.is_for(&source)));
+        let vimc = |change: &&Change| change.only == VIMC_TIMING;
+        assert!(CHANGES.iter().filter(vimc).all(|change| change.is_for(&source)));
         fs::remove_dir_all(&source).unwrap();
     }
 }
