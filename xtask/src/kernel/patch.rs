@@ -304,21 +304,37 @@ mod tests {
         }
     }
 
+    /// Of a file before or after its changes, with what says that it is new enough.
+    fn text(change: &Change, texts: impl Iterator<Item = &'static str>) -> String {
+        let mark = change.only.map_or("", |(_, mark)| mark);
+        texts.chain([mark]).collect::<Vec<_>>().join("@")
+    }
+
     #[test]
-    fn all_that_is_to_be_changed_in_a_file_is_changed() {
+    fn all_that_is_to_be_changed_is_changed_once() {
+        let source = std::env::temp_dir().join(format!("dmaframe-source-{}", std::process::id()));
         for change in CHANGES {
             for (file, edits) in change.files {
-                let text =
-                    |of: fn(&(&str, &str)) -> String| edits.iter().map(of).collect::<Vec<_>>().join("@");
-                let (before, after) = (text(|edit| edit.0.to_owned()), text(|edit| edit.1.to_owned()));
-                assert_eq!(change.edit(file, edits, before).unwrap(), after);
-                let done = change.edit(file, edits, after.clone());
-                assert!(
-                    change.unless.is_none() || done.unwrap() == after,
-                    "{file} changed twice"
-                );
+                let path = source.join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text(change, edits.iter().map(|edit| edit.0))).unwrap();
             }
         }
+        apply(&source).unwrap();
+        for change in CHANGES {
+            for (file, edits) in change.files {
+                let found = fs::read_to_string(source.join(file)).unwrap();
+                assert_eq!(found, text(change, edits.iter().map(|edit| edit.1)), "{file}");
+                if change.unless.is_some() {
+                    assert_eq!(
+                        change.edit(file, edits, found.clone()).unwrap(),
+                        found,
+                        "{file} again"
+                    );
+                }
+            }
+        }
+        fs::remove_dir_all(&source).unwrap();
     }
 
     #[test]
