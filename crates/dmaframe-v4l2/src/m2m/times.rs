@@ -84,21 +84,7 @@ impl Micros {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::PlaneInfo;
     use dmaframe_core::Clock;
-
-    fn info((sec, usec): (i64, i64), flags: u32) -> BufferInfo {
-        BufferInfo {
-            index: 0,
-            flags,
-            field: 1,
-            sequence: 0,
-            sec,
-            usec,
-            plane_count: 1,
-            planes: [PlaneInfo::default(); abi::VIDEO_MAX_PLANES],
-        }
-    }
 
     fn at(ns: u64) -> FrameMeta {
         let mut meta = FrameMeta::default();
@@ -114,13 +100,13 @@ mod tests {
         let mut times = Times::new();
         let keys = [1_000_000_001, 1_000_000_002, 999].map(|ns| (times.push(&at(ns)), ns));
         for (key, ns) in keys {
-            let found = times.find(&info(key.split(), abi::BUF_FLAG_TIMESTAMP_COPY));
+            let found = times.find(&BufferInfo::at(abi::BUF_FLAG_TIMESTAMP_COPY, key.split()));
             assert_eq!(found.timestamp, at(ns).timestamp);
         }
         let none = times.push(&FrameMeta::default());
         assert_eq!(
             times
-                .find(&info(none.split(), abi::BUF_FLAG_TIMESTAMP_COPY))
+                .find(&BufferInfo::at(abi::BUF_FLAG_TIMESTAMP_COPY, none.split()))
                 .timestamp,
             None
         );
@@ -130,9 +116,9 @@ mod tests {
     fn a_drivers_own_clock_is_not_taken_for_a_copied_time() {
         let mut times = Times::new();
         let key = times.push(&at(5_000));
-        let found = times.find(&info(key.split(), abi::BUF_FLAG_TIMESTAMP_MONOTONIC));
+        let found = times.find(&BufferInfo::at(abi::BUF_FLAG_TIMESTAMP_MONOTONIC, key.split()));
         assert_eq!(found.timestamp.map(|time| time.clock), Some(Clock::Monotonic));
-        let made_up = times.find(&info((7, 0), abi::BUF_FLAG_TIMESTAMP_COPY));
+        let made_up = times.find(&BufferInfo::at(abi::BUF_FLAG_TIMESTAMP_COPY, (7, 0)));
         assert_eq!(made_up.timestamp.map(|time| time.ns), Some(7_000_000_000));
     }
 

@@ -166,39 +166,26 @@ pub(crate) fn timestamp(info: &BufferInfo) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::PlaneInfo;
 
-    fn info(flags: u32, sec: i64, usec: i64) -> BufferInfo {
-        let planes = [PlaneInfo::default(); abi::VIDEO_MAX_PLANES];
-        BufferInfo {
-            index: 0,
-            flags,
-            field: 1,
-            sequence: 0,
-            sec,
-            usec,
-            plane_count: 1,
-            planes,
-        }
+    fn at(flags: u32, sec: i64, usec: i64) -> Option<Timestamp> {
+        timestamp(&BufferInfo::at(flags, (sec, usec)))
     }
 
     #[test]
     fn only_a_time_flagged_monotonic_is_monotonic() {
-        let monotonic = timestamp(&info(abi::BUF_FLAG_TIMESTAMP_MONOTONIC, 2, 5)).unwrap();
+        let monotonic = at(abi::BUF_FLAG_TIMESTAMP_MONOTONIC, 2, 5).unwrap();
         assert_eq!((monotonic.ns, monotonic.clock), (2_000_005_000, Clock::Monotonic));
-        assert_eq!(timestamp(&info(0, 1, 0)).unwrap().clock, Clock::Unknown);
+        assert_eq!(at(0, 1, 0).unwrap().clock, Clock::Unknown);
         assert_eq!(
-            timestamp(&info(abi::BUF_FLAG_TIMESTAMP_COPY, 1, 0))
-                .unwrap()
-                .clock,
+            at(abi::BUF_FLAG_TIMESTAMP_COPY, 1, 0).unwrap().clock,
             Clock::Unknown
         );
     }
 
     #[test]
     fn a_time_no_clock_has_is_no_time() {
-        assert_eq!(timestamp(&info(0, -1, 0)), None);
-        assert_eq!(timestamp(&info(0, i64::MAX, 0)), None);
-        assert_eq!(timestamp(&info(0, 0, i64::MIN)), None);
+        assert_eq!(at(0, -1, 0), None);
+        assert_eq!(at(0, i64::MAX, 0), None);
+        assert_eq!(at(0, 0, i64::MIN), None);
     }
 }

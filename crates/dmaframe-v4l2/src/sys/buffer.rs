@@ -32,6 +32,23 @@ pub(crate) struct BufferInfo {
     pub(crate) planes: [PlaneInfo; abi::VIDEO_MAX_PLANES],
 }
 
+#[cfg(test)]
+impl BufferInfo {
+    /// Of a progressive picture in one plane, captured at this time by the clock that the flags say.
+    pub(crate) fn at(flags: u32, (sec, usec): (i64, i64)) -> Self {
+        Self {
+            index: 0,
+            flags,
+            field: 1,
+            sequence: 0,
+            sec,
+            usec,
+            plane_count: 1,
+            planes: [PlaneInfo::default(); abi::VIDEO_MAX_PLANES],
+        }
+    }
+}
+
 /// Which ioctl of the three that take a whole `struct v4l2_buffer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BufferCall {

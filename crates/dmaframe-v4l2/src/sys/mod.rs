@@ -13,8 +13,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-#[cfg(test)]
-pub(crate) use buffer::PlaneInfo;
 pub(crate) use buffer::{BufferInfo, QueuedPlane, Queueing, dqbuf, qbuf, querybuf};
 pub(crate) use control::{control, source_changes};
 pub(crate) use format::{AnyFormat, FormatCall, format};
