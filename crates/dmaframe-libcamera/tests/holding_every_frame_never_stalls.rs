@@ -4,9 +4,11 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, VIMC, VIRTUAL, alone, frame, pixels, viewfinder};
-use dmaframe_alloc::{FramePool, Request, Udmabuf};
+use common::{PATIENCE, VIMC, VIRTUAL, alone, frame, viewfinder, with_pool};
+use dmaframe_alloc::Udmabuf;
 use dmaframe_core::{Frame, Starvation};
+use dmaframe_libcamera::CameraMetadata;
+use dmaframe_testkit::streams::only_the_first_are_shared;
 use dmaframe_testkit::{Device as Kit, Vgem, need};
 
 #[test]
@@ -15,26 +17,12 @@ fn copies_come_when_the_buffers_run_out_and_zero_copy_returns_with_them() {
     let mut capture = viewfinder(need_camera!(VIRTUAL), 4).start().unwrap();
     let slots = capture.slots(0);
     let held: Vec<Frame> = (0..30).map(|_| frame(&mut capture)).collect();
-    let shared = held.iter().filter(|frame| frame.as_dmabuf().is_some()).count();
-    assert_eq!(shared, slots - 2, "all but the two the camera keeps");
-    let stats = capture.stats(0);
-    assert_eq!(
-        (stats.delivered, stats.detached),
-        (shared as u64, 30 - shared as u64)
-    );
-    // A copy is a picture of the same kind.
-    let (first, last) = (&held[0], &held[29]);
-    assert_eq!(pixels(first).len(), pixels(last).len());
-    assert_eq!(first.meta().color, last.meta().color);
+    only_the_first_are_shared(&held, slots - 2, capture.stats(0), capture.hop(0).unwrap());
+    let copy = held[29].meta();
     assert!(
-        last.meta()
-            .extensions
-            .get::<dmaframe_libcamera::CameraMetadata>()
-            .is_some()
+        copy.extensions.get::<CameraMetadata>().is_some(),
+        "what the camera said of it"
     );
-    let hop = capture.hop(0).unwrap().counts();
-    assert_eq!(hop.cpu_bytes, (30 - shared as u64) * first.layout().tight_len());
-    assert!(hop.reason.is_some_and(|reason| reason.contains("consumers hold")));
     drop(held);
     for _ in 0..20 {
         assert!(frame(&mut capture).as_dmabuf().is_some());
@@ -63,11 +51,8 @@ fn pictures_are_dropped_and_counted_if_that_is_the_policy() {
 fn a_copy_that_cannot_be_made_costs_one_picture_and_not_the_stream() {
     let _alone = alone();
     let vgem = Vgem::open(&need!(Kit::VgemRender)).unwrap();
-    let configured = viewfinder(need_camera!(VIMC), 4).configure().unwrap();
-    let layout = configured.formats().next().unwrap().layout().unwrap();
-    let pool = FramePool::builder(Request::exact(layout)).slots(4);
-    let pool = pool.allocator(Udmabuf::new()).build().unwrap();
-    let mut capture = configured.import(0, pool.buffers()).unwrap().start().unwrap();
+    let (configured, pool) = with_pool(need_camera!(VIMC), Udmabuf::new());
+    let mut capture = configured.start().unwrap();
     let held: Vec<Frame> = (0..2).map(|_| frame(&mut capture)).collect();
     let fences: Vec<u32> = pool
         .buffers()

@@ -4,20 +4,20 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{VIMC, VIRTUAL, alone, frame, open, pixels, viewfinder};
-use dmaframe_alloc::{DmaHeap, FramePool, Request, Udmabuf};
-use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Size};
+use common::{VIMC, VIRTUAL, alone, frame, open, pixels, pool, viewfinder, with_pool};
+use dmaframe_alloc::{Allocator, DmaHeap, Udmabuf};
+use dmaframe_core::{Buffer, Fourcc, Frame, Layout, Size};
 use dmaframe_libcamera::{Cameras, Error};
 use dmaframe_testkit::Leaks;
+use dmaframe_testkit::streams::{frame_of, shared};
 
-fn pool(layout: &Layout, heap: bool) -> FramePool {
-    let builder = FramePool::builder(Request::exact(layout.clone())).slots(4);
-    let builder = if heap {
-        builder.allocator(DmaHeap::system())
+/// Where a pool's memory comes from: the heap that the virtual pipeline itself takes, or pages.
+fn memory(heap: bool) -> Box<dyn Allocator> {
+    if heap {
+        Box::new(DmaHeap::system())
     } else {
-        builder.allocator(Udmabuf::new())
-    };
-    builder.build().unwrap()
+        Box::new(Udmabuf::new())
+    }
 }
 
 #[test]
@@ -31,12 +31,9 @@ fn pictures_land_in_the_pools_buffers() {
         };
         let own = pixels(&frame(&mut viewfinder(camera, 4).start().unwrap()));
         let before = Leaks::now();
-        let configured = viewfinder(open(&cameras, id).unwrap(), 4).configure().unwrap();
-        let layout = configured.formats().next().unwrap().layout().unwrap();
-        let pool = pool(&layout, heap);
-        let buffers = pool.buffers();
-        let ids: Vec<_> = buffers.iter().map(|buffer| buffer.id()).collect();
-        let mut capture = configured.import(0, buffers).unwrap().start().unwrap();
+        let (configured, pool) = with_pool(open(&cameras, id).unwrap(), memory(heap));
+        let ids: Vec<_> = pool.buffers().iter().map(|buffer| buffer.id()).collect();
+        let mut capture = configured.start().unwrap();
         for _ in 0..6 {
             let frame = frame(&mut capture);
             assert!(
@@ -64,13 +61,11 @@ fn pictures_land_in_the_pools_buffers() {
 #[test]
 fn a_buffer_in_somebodys_frame_is_not_written() {
     let _alone = alone();
-    let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
-    let layout = configured.formats().next().unwrap().layout().unwrap();
-    let pool = pool(&layout, true);
+    let (configured, pool) = with_pool(need_camera!(VIRTUAL), DmaHeap::system());
     let taken = pool.try_acquire().unwrap();
     let mine = taken.buffer_id();
     // Claimed while a frame has it: refused before anything is written.
-    let refused = configured.import(0, pool.buffers()).unwrap().start();
+    let refused = configured.start();
     assert!(matches!(refused, Err(Error::Core { .. })), "{refused:?}");
     drop(taken);
     let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
@@ -86,7 +81,10 @@ fn buffers_of_another_layout_are_refused_with_the_reason() {
         let configured = viewfinder(camera, 4).configure().unwrap();
         Some(configured.import(0, buffers).unwrap_err().to_string())
     };
-    let of = |fourcc, size, align| pool(&Layout::linear(fourcc, size, align).unwrap(), true).buffers();
+    let of = |fourcc, size, align| {
+        let layout = Layout::linear(fourcc, size, align).unwrap();
+        pool(&layout, DmaHeap::system()).buffers()
+    };
     let size = Size::new(640, 360);
     let Some(format) = refused(of(Fourcc::YUYV, size, 1)) else {
         dmaframe_testkit::skip("libcamera lists no camera Virtual0");
@@ -119,19 +117,16 @@ fn buffers_of_another_layout_are_refused_with_the_reason() {
 #[test]
 fn a_buffer_in_somebodys_own_frame_counts_as_held() {
     let _alone = alone();
-    let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
-    let layout = configured.formats().next().unwrap().layout().unwrap();
-    let pool = pool(&layout, true);
-    let mut capture = configured.import(0, pool.buffers()).unwrap().start().unwrap();
+    let (configured, _pool) = with_pool(need_camera!(VIRTUAL), DmaHeap::system());
+    let mut capture = configured.start().unwrap();
     assert_eq!(capture.slots(0), 4);
     let first = frame(&mut capture);
     let buffer = Arc::clone(first.buffer());
     drop(first);
     // Between its frame's end and the next call it is nobody's; whoever takes it then has it.
-    let theirs = Frame::new(buffer, FrameMeta::default(), Fence::signaled(), Lease::none()).unwrap();
+    let theirs = frame_of(&buffer).unwrap();
     // One is elsewhere, two stay with the camera: one is left to share.
     let mut held: Vec<Frame> = (0..6).map(|_| frame(&mut capture)).collect();
-    let shared = |held: &[Frame]| held.iter().filter(|frame| frame.as_dmabuf().is_some()).count();
     assert_eq!(shared(&held), 1, "the camera keeps two");
     drop(theirs);
     held.extend((0..6).map(|_| frame(&mut capture)));

@@ -2,28 +2,14 @@
 
 mod common;
 
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use common::{VIMC, VIRTUAL, alone, frame, viewfinder};
-use dmaframe_alloc::{FramePool, Request, Udmabuf};
-use dmaframe_core::{Fence, Starvation, SyncFile};
-use dmaframe_libcamera::{Capture, ReleaseFences};
+use common::{VIMC, VIRTUAL, alone, frame, unbudgeted, viewfinder, with_pool};
+use dmaframe_alloc::Udmabuf;
+use dmaframe_libcamera::ReleaseFences;
+use dmaframe_testkit::producer::{advance_later, pending};
+use dmaframe_testkit::streams::readable;
 use dmaframe_testkit::{Device as Kit, SwSync, Vgem, need};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-fn fence(timeline: &SwSync, at: u32) -> Fence {
-    Fence::from(SyncFile::new(timeline.fence(at).unwrap()).unwrap())
-}
-
-fn readable(capture: &Capture, patience: Duration) -> bool {
-    let timeout = Timespec {
-        tv_sec: 0,
-        tv_nsec: patience.subsec_nanos().into(),
-    };
-    let fd = PollFd::from_borrowed_fd(capture.as_fd(), PollFlags::IN);
-    poll(&mut [fd], Some(&timeout)).unwrap() == 1
-}
 
 #[test]
 fn a_pending_fence_keeps_the_buffer_from_the_camera_while_the_stream_goes_on() {
@@ -33,7 +19,7 @@ fn a_pending_fence_keeps_the_buffer_from_the_camera_while_the_stream_goes_on() {
     let mut capture = viewfinder(need_camera!(VIRTUAL), 4).start().unwrap();
     let held = frame(&mut capture);
     let id = held.buffer_id();
-    held.release_after(fence(&timeline, 1));
+    held.release_after(pending(&timeline));
     drop(held);
     let start = Instant::now();
     for _ in 0..40 {
@@ -58,11 +44,10 @@ fn a_signalled_fence_wakes_whoever_waits_for_a_picture() {
     let _alone = alone();
     let sync = need!(Kit::SwSync);
     let timeline = SwSync::open(&sync).unwrap();
-    let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
-    let mut capture = configured.budget(0, Starvation::Drop).start().unwrap();
+    let mut capture = unbudgeted(need_camera!(VIRTUAL)).start().unwrap();
     let held: Vec<_> = (0..capture.slots(0)).map(|_| frame(&mut capture)).collect();
     for frame in held {
-        frame.release_after(fence(&timeline, 1));
+        frame.release_after(pending(&timeline));
     }
     assert!(capture.next(Duration::from_millis(50)).unwrap().is_none());
     assert_eq!(capture.queued(0), 0);
@@ -70,11 +55,7 @@ fn a_signalled_fence_wakes_whoever_waits_for_a_picture() {
         !readable(&capture, Duration::from_millis(50)),
         "nothing to do yet"
     );
-    let waker = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
-        timeline.advance(1).unwrap();
-        timeline
-    });
+    let waker = advance_later(timeline, Duration::from_millis(100));
     drop(frame(&mut capture));
     drop(waker.join().unwrap());
 }
@@ -85,15 +66,11 @@ fn a_fence_handed_over_is_waited_for_by_libcamera() {
     let _alone = alone();
     let sync = need!(Kit::SwSync);
     let timeline = SwSync::open(&sync).unwrap();
-    let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
-    let configured = configured.budget(0, Starvation::Drop);
-    let mut capture = configured
-        .release_fences(ReleaseFences::HandOver)
-        .start()
-        .unwrap();
+    let configured = unbudgeted(need_camera!(VIRTUAL)).release_fences(ReleaseFences::HandOver);
+    let mut capture = configured.start().unwrap();
     let held: Vec<_> = (0..capture.slots(0)).map(|_| frame(&mut capture)).collect();
     for frame in held {
-        frame.release_after(fence(&timeline, 1));
+        frame.release_after(pending(&timeline));
     }
     assert!(capture.try_next().unwrap().is_none());
     assert_eq!(
@@ -116,15 +93,11 @@ fn a_fence_that_libcamera_gave_up_on_is_waited_for_here() {
     let _alone = alone();
     let sync = need!(Kit::SwSync);
     let timeline = SwSync::open(&sync).unwrap();
-    let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
-    let configured = configured.budget(0, Starvation::Drop);
-    let mut capture = configured
-        .release_fences(ReleaseFences::HandOver)
-        .start()
-        .unwrap();
+    let configured = unbudgeted(need_camera!(VIRTUAL)).release_fences(ReleaseFences::HandOver);
+    let mut capture = configured.start().unwrap();
     let held = frame(&mut capture);
     let id = held.buffer_id();
-    held.release_after(fence(&timeline, 1));
+    held.release_after(pending(&timeline));
     drop(held);
     let start = Instant::now();
     while capture.stats(0).errors == 0 {
@@ -156,7 +129,7 @@ fn stopping_with_fences_pending_leaks_nothing() {
         let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
         let mut capture = configured.release_fences(fences).start().unwrap();
         let held = frame(&mut capture);
-        held.release_after(fence(&timeline, 1));
+        held.release_after(pending(&timeline));
         drop(held);
         drop(frame(&mut capture));
         capture.stop().unwrap();
@@ -171,8 +144,7 @@ fn stopping_with_fences_pending_leaks_nothing() {
 #[test]
 fn one_descriptor_tells_of_pictures_and_of_returned_buffers() {
     let _alone = alone();
-    let configured = viewfinder(need_camera!(VIRTUAL), 4).configure().unwrap();
-    let mut capture = configured.budget(0, Starvation::Drop).start().unwrap();
+    let mut capture = unbudgeted(need_camera!(VIRTUAL)).start().unwrap();
     let mut held = Vec::new();
     while held.len() < capture.slots(0) {
         assert!(readable(&capture, Duration::from_millis(900)), "a picture is due");
@@ -200,11 +172,7 @@ fn implicit_fences_keep_the_buffer_from_the_camera_when_asked_to() {
     let _alone = alone();
     let vgem = Vgem::open(&need!(Kit::VgemRender)).unwrap();
     for implicit in [false, true] {
-        let configured = viewfinder(need_camera!(VIMC), 4).configure().unwrap();
-        let layout = configured.formats().next().unwrap().layout().unwrap();
-        let pool = FramePool::builder(Request::exact(layout)).slots(4);
-        let pool = pool.allocator(Udmabuf::new()).build().unwrap();
-        let configured = configured.import(0, pool.buffers()).unwrap();
+        let (configured, _pool) = with_pool(need_camera!(VIMC), Udmabuf::new());
         let mut capture = configured.implicit_fences(implicit).start().unwrap();
         let held = frame(&mut capture);
         let id = held.buffer_id();

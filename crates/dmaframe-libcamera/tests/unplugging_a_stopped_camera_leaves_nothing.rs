@@ -4,15 +4,12 @@ mod common;
 
 use common::{VIMC, alone, frame, open, viewfinder};
 use dmaframe_libcamera::{Cameras, Error};
-use dmaframe_testkit::Leaks;
+use dmaframe_testkit::{Device as Kit, Leaks, need};
 
 #[test]
 fn a_camera_that_was_stopped_when_it_went_leaves_nothing_open() {
     let _alone = alone();
-    if !dmaframe_testkit::in_lab() {
-        dmaframe_testkit::skip("unbinding a driver is for the lab alone");
-        return;
-    }
+    let unbind = need!(Kit::Unbind("vimc"));
     let start = || {
         let cameras = Cameras::new().unwrap();
         let camera = open(&cameras, VIMC).expect("vimc is there");
@@ -24,7 +21,7 @@ fn a_camera_that_was_stopped_when_it_went_leaves_nothing_open() {
     let mut capture = start();
     drop(frame(&mut capture));
     capture.stop().unwrap();
-    std::fs::write("/sys/bus/platform/drivers/vimc/unbind", "vimc.0").unwrap();
+    std::fs::write(unbind, "vimc.0").unwrap();
     assert!(matches!(capture.start(), Err(Error::Unplugged { .. })));
     drop(capture);
     before.check();

@@ -8,29 +8,14 @@ mod common;
 use std::time::Instant;
 
 use common::{PATIENCE, VIMC, VIRTUAL, alone, frame, open, pixels, viewfinder};
-use dmaframe_libcamera::{Cameras, Capture, Error};
-
-/// The error that ends the stream, however many pictures were still on their way.
-fn end(capture: &mut Capture) -> Error {
-    let start = Instant::now();
-    loop {
-        match capture.next(PATIENCE) {
-            Ok(_) => assert!(
-                start.elapsed() < PATIENCE,
-                "the stream goes on without its camera"
-            ),
-            Err(error) => return error,
-        }
-    }
-}
+use dmaframe_libcamera::{Cameras, Error};
+use dmaframe_testkit::streams::error_of;
+use dmaframe_testkit::{Device as Kit, need};
 
 #[test]
 fn pulling_the_camera_out_ends_the_stream_with_its_name() {
     let _alone = alone();
-    if !dmaframe_testkit::in_lab() {
-        dmaframe_testkit::skip("unbinding a driver is for the lab alone");
-        return;
-    }
+    let unbind = need!(Kit::Unbind("vimc"));
     let cameras = Cameras::new().unwrap();
     let camera = open(&cameras, VIMC).expect("vimc is there");
     let id = camera.id().to_owned();
@@ -39,9 +24,9 @@ fn pulling_the_camera_out_ends_the_stream_with_its_name() {
     let back = frame(&mut capture);
     let picture = pixels(&held);
 
-    std::fs::write("/sys/bus/platform/drivers/vimc/unbind", "vimc.0").unwrap();
+    std::fs::write(unbind, "vimc.0").unwrap();
     let start = Instant::now();
-    let error = end(&mut capture);
+    let error = error_of(PATIENCE, || capture.next(PATIENCE));
     assert!(start.elapsed() < PATIENCE / 2);
     assert!(
         matches!(&error, Error::Unplugged { camera, .. } if *camera == id),

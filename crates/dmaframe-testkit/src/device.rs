@@ -22,6 +22,9 @@ pub enum Device {
     Capture(&'static str),
     /// The first capture node of a V4L2 driver with multi-planar buffers.
     CaptureMplane(&'static str),
+    /// Where a platform driver is told to let a device go, as if it had been pulled out. It would be taken from whoever
+    /// else uses it, so only in the lab.
+    Unbind(&'static str),
     /// A program on the PATH.
     Program(&'static str),
 }
@@ -40,6 +43,7 @@ pub fn find(device: Device) -> Result<PathBuf, String> {
         Device::Vkms => drm("vkms", "card"),
         Device::Capture(driver) => v4l2(driver, V4L2_CAP_VIDEO_CAPTURE),
         Device::CaptureMplane(driver) => v4l2(driver, V4L2_CAP_VIDEO_CAPTURE_MPLANE),
+        Device::Unbind(driver) => unbind(driver),
         Device::Program(name) => program(name),
     }
 }
@@ -106,6 +110,18 @@ fn v4l2_all(driver: &str, cap: u32) -> impl Iterator<Item = PathBuf> + '_ {
             crate::sys::v4l2_driver(&file).is_ok_and(|(name, caps)| name == driver && caps & cap != 0)
         })
     })
+}
+
+fn unbind(driver: &str) -> Result<PathBuf, String> {
+    if !crate::in_lab() {
+        return Err("unbinding a driver is for the lab alone".to_owned());
+    }
+    let path = PathBuf::from(format!("/sys/bus/platform/drivers/{driver}/unbind"));
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("no platform driver {driver}"))
+    }
 }
 
 fn program(name: &str) -> Result<PathBuf, String> {

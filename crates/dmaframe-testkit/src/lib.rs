@@ -9,7 +9,8 @@
 //! - [`Portal`]: the desktop's real portal.
 //! - [`SwSync`] and [`Vgem`]: fences that signal when the test says so.
 //! - [`without_system_calls`]: work that the kernel kills at its first one.
-//! - `frames` (a feature of this name): frames with a known picture; `producer`: whose fences and slots the test has.
+//! - `frames` (a feature of this name): frames with a known picture; `producer`: whose fences and slots the test has;
+//!   `streams`: what is asked of any camera or codec.
 //!
 //! ```
 //! # fn test() {
@@ -32,6 +33,8 @@ mod portal;
 pub mod producer;
 #[cfg(feature = "frames")]
 mod routes;
+#[cfg(feature = "frames")]
+pub mod streams;
 mod strict;
 mod sys;
 

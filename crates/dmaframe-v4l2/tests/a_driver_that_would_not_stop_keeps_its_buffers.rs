@@ -5,36 +5,18 @@ mod common;
 
 use std::sync::Arc;
 
+use common::codec::{SIZE, layout, plain_encoder};
 use common::{PATIENCE, SMALL, fast, frame, picture, pool, still};
-use dmaframe_core::{Buffer, Fence, Frame, FrameMeta, Layout, Lease, Size};
-use dmaframe_v4l2::{Device, Encoder, Error, FormatRequest, PixelFormat};
-
-/// Somebody who kept a handle of the buffer tries to look at it.
-fn is_in_use(buffer: &Arc<Buffer>) -> bool {
-    let made = Frame::new(
-        Arc::clone(buffer),
-        FrameMeta::default(),
-        Fence::signaled(),
-        Lease::none(),
-    );
-    match made {
-        Ok(_) => false,
-        Err(dmaframe_core::Error::InUse { .. }) => true,
-        Err(error) => panic!("{error}"),
-    }
-}
+use dmaframe_core::Buffer;
+use dmaframe_testkit::streams::{every_buffer, is_in_use};
+use dmaframe_testkit::{Device as Kit, need};
+use dmaframe_v4l2::{Error, FormatRequest, PixelFormat};
 
 #[test]
 fn no_frame_can_be_made_of_a_buffer_that_a_cameras_driver_still_writes() {
     let path = need_vivid!();
     let mut capture = fast(still(&path), PixelFormat::NV12, SMALL).start().unwrap();
-    let mut kept: Vec<Arc<Buffer>> = Vec::new();
-    while kept.len() < capture.slots() {
-        let frame = frame(&mut capture);
-        if kept.iter().all(|buffer| buffer.id() != frame.buffer_id()) {
-            kept.push(Arc::clone(frame.buffer()));
-        }
-    }
+    let kept = every_buffer(capture.slots(), || frame(&mut capture));
     drop(capture.try_next().unwrap());
     capture.device().press_control("Disconnect").unwrap();
     let queued = capture.queued();
@@ -65,17 +47,9 @@ fn no_frame_can_be_made_of_a_buffer_that_a_cameras_driver_still_writes() {
 #[test]
 fn a_codecs_inputs_and_outputs_stay_with_a_driver_that_could_not_be_told() {
     let path = need_m2m!("vicodec", Encoder);
-    if !dmaframe_testkit::in_lab() {
-        // It would take the driver from whoever else uses it.
-        return dmaframe_testkit::skip("only in the lab");
-    }
-    let size = Size::new(640, 480);
-    let mut encoder = Encoder::builder(Device::open_m2m(&path).unwrap())
-        .input(FormatRequest::new(PixelFormat::NV12, size))
-        .start()
-        .unwrap();
-    let layout = Layout::tight(PixelFormat::NV12.frame().unwrap().fourcc, size).unwrap();
-    let pool = pool(&layout, 4);
+    let unbind = need!(Kit::Unbind("vicodec"));
+    let mut encoder = plain_encoder(&path);
+    let pool = pool(&layout(PixelFormat::NV12, SIZE), 4);
     let mut kept: Vec<Arc<Buffer>> = Vec::new();
     for n in 0..8 {
         encoder.submit(picture(&pool, n, n), PATIENCE).unwrap();
@@ -91,7 +65,7 @@ fn a_codecs_inputs_and_outputs_stay_with_a_driver_that_could_not_be_told() {
     assert_eq!((pool.outstanding(), encoder.queued()), (1, 1));
     assert!(!kept.is_empty() && kept.iter().all(is_in_use));
 
-    std::fs::write("/sys/bus/platform/drivers/vicodec/unbind", "vicodec.0").unwrap();
+    std::fs::write(unbind, "vicodec.0").unwrap();
     for _ in 0..2 {
         assert!(matches!(encoder.flush(), Err(Error::Unplugged { .. })));
         assert_eq!(pool.outstanding(), 1, "given back while the driver may read it");

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{PATIENCE, SMALL, alone, fast, frame, pixels, read_picture, steady, still};
+use common::{PATIENCE, SMALL, alone, fast, frame, pixels, read_picture, steady, still, unbudgeted};
 use dmaframe_core::Size;
 use dmaframe_testkit::Leaks;
 use dmaframe_v4l2::{Capture, Device, Error, FormatRequest, PixelFormat};
@@ -66,11 +66,7 @@ fn a_stopped_stream_starts_again_and_gets_held_buffers_back_later() {
 fn a_restart_with_every_buffer_held_waits_without_spinning() {
     let path = need_vivid!();
     let _alone = alone();
-    let builder = fast(still(&path), PixelFormat::NV12, SMALL).buffers(3);
-    let mut capture = builder
-        .budget(0, dmaframe_core::Starvation::Drop)
-        .start()
-        .unwrap();
+    let mut capture = unbudgeted(&path);
     let held: Vec<_> = (0..capture.slots()).map(|_| frame(&mut capture)).collect();
     capture.stop().unwrap();
     capture.start().unwrap();

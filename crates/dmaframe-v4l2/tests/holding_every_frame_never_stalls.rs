@@ -4,10 +4,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Allocator, PATIENCE, SMALL, alone, buffers, fast, frame, pixels, still};
+use common::{Allocator, PATIENCE, SMALL, alone, buffers, fast, frame, pixels, set, still};
 use dmaframe_core::{Frame, Starvation};
+use dmaframe_testkit::streams::only_the_first_are_shared;
 use dmaframe_testkit::{Device as Kit, Vgem, need};
-use dmaframe_v4l2::{FormatRequest, PixelFormat};
+use dmaframe_v4l2::PixelFormat;
 
 #[test]
 fn copies_come_when_the_buffers_run_out_and_zero_copy_returns_with_them() {
@@ -17,20 +18,8 @@ fn copies_come_when_the_buffers_run_out_and_zero_copy_returns_with_them() {
     let mut capture = builder.budget(2, Starvation::Detach).start().unwrap();
     let slots = capture.slots();
     let held: Vec<Frame> = (0..40).map(|_| frame(&mut capture)).collect();
-    let shared = held.iter().filter(|frame| frame.as_dmabuf().is_some()).count();
-    assert_eq!(shared, slots - 2, "all but the two the driver keeps");
-    let stats = capture.stats();
-    assert_eq!(
-        (stats.delivered, stats.detached),
-        (shared as u64, 40 - shared as u64)
-    );
-    // A copy is the picture.
-    let (first, last) = (&held[0], &held[39]);
-    assert_eq!(pixels(first), pixels(last));
-    assert_eq!(first.meta().color, last.meta().color);
-    let hop = capture.hop().counts();
-    assert_eq!(hop.cpu_bytes, (40 - shared as u64) * first.layout().tight_len());
-    assert!(hop.reason.is_some_and(|reason| reason.contains("consumers hold")));
+    only_the_first_are_shared(&held, slots - 2, capture.stats(), capture.hop());
+    assert_eq!(pixels(&held[0]), pixels(&held[39]), "a copy is the picture");
 
     drop(held);
     for _ in 0..20 {
@@ -74,10 +63,7 @@ fn a_copy_that_cannot_be_made_costs_one_picture_and_not_the_stream() {
     let udmabuf = need!(Kit::Udmabuf);
     let vgem = Vgem::open(&need!(Kit::VgemRender)).unwrap();
     let _alone = alone();
-    let device = still(&path);
-    let format = device
-        .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
-        .unwrap();
+    let (device, format) = set(&path, PixelFormat::NV12);
     let ours = buffers(&device, &format, &udmabuf, Allocator::Udmabuf, 4);
     let builder = fast(device, PixelFormat::NV12, SMALL).import(ours.clone());
     let mut capture = builder.budget(2, Starvation::Detach).start().unwrap();

@@ -4,8 +4,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Allocator, PATIENCE, SMALL, allocate, alone, buffers, frame, pixels, read_picture, still};
-use dmaframe_core::{Buffer, BufferId, Fence, Frame, FrameMeta, Layout, Lease, Misfit, Size};
+use common::{Allocator, PATIENCE, SMALL, allocate, alone, buffers, frame, pixels, read_picture, set, still};
+use dmaframe_core::{Buffer, BufferId, Layout, Misfit, Size};
+use dmaframe_testkit::streams::{frame_of, is_in_use};
 use dmaframe_testkit::{Device as Kit, need};
 use dmaframe_v4l2::{Capture, Error, FormatRequest, Interval, PixelFormat};
 use rustix::io::Errno;
@@ -16,10 +17,7 @@ fn udmabufs_and_heap_buffers_hold_the_picture() {
     let (udmabuf, heap) = (need!(Kit::Udmabuf), need!(Kit::SystemHeap));
     let _alone = alone();
     for code in [b"NV12", b"YUYV", b"YU12", b"RGB3"] {
-        let device = still(&path);
-        let format = device
-            .set_format(FormatRequest::new(PixelFormat::new(code), SMALL))
-            .unwrap();
+        let (_, format) = set(&path, PixelFormat::new(code));
         let expected = read_picture(&path, &format);
         for (allocator, node) in [(Allocator::Udmabuf, &udmabuf), (Allocator::SystemHeap, &heap)] {
             let device = still(&path);
@@ -58,16 +56,10 @@ fn two_objects_a_buffer_are_filled_through_the_multi_planar_api() {
     let single = need_vivid!();
     let (udmabuf, heap) = (need!(Kit::Udmabuf), need!(Kit::SystemHeap));
     let _alone = alone();
-    let reference = still(&single);
-    let format = reference
-        .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
-        .unwrap();
+    let (_reference, format) = set(&single, PixelFormat::NV12);
     let expected = read_picture(&single, &format);
     for (allocator, node) in [(Allocator::Udmabuf, &udmabuf), (Allocator::SystemHeap, &heap)] {
-        let device = still(&path);
-        let format = device
-            .set_format(FormatRequest::new(PixelFormat::NV12M, SMALL))
-            .unwrap();
+        let (device, format) = set(&path, PixelFormat::NV12M);
         let ours = buffers(&device, &format, node, allocator, 4);
         let mut capture = Capture::builder(device)
             .interval(Interval::fps(50))
@@ -92,10 +84,7 @@ fn memory_the_device_cannot_reach_is_refused_and_its_own_still_works() {
     let _alone = alone();
     let contiguous = std::fs::read_to_string("/sys/module/vivid/parameters/allocators")
         .is_ok_and(|allocators| allocators.starts_with('1'));
-    let device = still(&path);
-    let format = device
-        .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
-        .unwrap();
+    let (device, format) = set(&path, PixelFormat::NV12);
     let ours = buffers(&device, &format, &udmabuf, Allocator::Udmabuf, 4);
     match Capture::builder(device).import(ours).start() {
         Ok(_) => assert!(!contiguous),
@@ -125,10 +114,7 @@ fn slices_are_given_of_private_buffers_only() {
     let path = need_vivid!();
     let heap = need!(Kit::SystemHeap);
     let _alone = alone();
-    let device = still(&path);
-    let format = device
-        .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
-        .unwrap();
+    let (device, format) = set(&path, PixelFormat::NV12);
     let layout = format.layout(&device).unwrap();
     let private = buffers(&device, &format, &heap, Allocator::SystemHeap, 3);
     let shared = (0..3).map(|_| {
@@ -151,35 +137,24 @@ fn a_buffer_is_with_the_driver_or_in_a_frame_never_both() {
     let path = need_vivid!();
     let heap = need!(Kit::SystemHeap);
     let _alone = alone();
-    let device = still(&path);
-    let format = device
-        .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
-        .unwrap();
+    let (device, format) = set(&path, PixelFormat::NV12);
     let imported = buffers(&device, &format, &heap, Allocator::SystemHeap, 3);
     for builder in [
         Capture::builder(still(&path)),
         Capture::builder(still(&path)).import(imported),
     ] {
         let mut capture = builder.interval(Interval::fps(50)).start().unwrap();
-        let make = |buffer: &Arc<Buffer>| {
-            Frame::new(
-                Arc::clone(buffer),
-                FrameMeta::default(),
-                Fence::signaled(),
-                Lease::none(),
-            )
-        };
         let kept = Arc::clone(frame(&mut capture).buffer());
         // Back at the driver with the next call.
         drop(capture.try_next().unwrap());
-        assert!(matches!(make(&kept), Err(dmaframe_core::Error::InUse { .. })));
+        assert!(is_in_use(&kept));
 
         // Between its frame's end and the next call it is nobody's; whoever takes it then has it.
         let ours = loop {
             let next = frame(&mut capture);
             if next.buffer_id() == kept.id() {
                 drop(next);
-                break make(&kept).unwrap();
+                break frame_of(&kept).unwrap();
             }
         };
         for _ in 0..8 {
@@ -198,10 +173,7 @@ fn buffers_that_do_not_fit_are_refused_before_the_driver_sees_them() {
     let path = need_vivid!();
     let heap = need!(Kit::SystemHeap);
     let _alone = alone();
-    let device = still(&path);
-    let format = device
-        .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
-        .unwrap();
+    let (device, format) = set(&path, PixelFormat::NV12);
     let good = format.layout(&device).unwrap();
     let buffer = |layout: &Layout, size: u64| {
         Arc::new(Buffer::from_fd(allocate(&heap, Allocator::SystemHeap, size), layout, 1).unwrap())
@@ -300,10 +272,7 @@ fn fewer_buffers_than_the_driver_needs_are_refused_with_both_numbers() {
     let path = need_vivid!();
     let heap = need!(Kit::SystemHeap);
     let _alone = alone();
-    let device = still(&path);
-    let format = device
-        .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
-        .unwrap();
+    let (device, format) = set(&path, PixelFormat::NV12);
     let one = buffers(&device, &format, &heap, Allocator::SystemHeap, 1);
     let error = Capture::builder(device).import(one).start().expect_err("refused");
     assert!(

@@ -3,11 +3,17 @@
 mod common;
 
 use common::{PATIENCE, SMALL, alone, fast, frame, next, steady, still};
+use dmaframe_testkit::streams::error_of;
 use dmaframe_v4l2::{Capture, Error, PixelFormat};
 use rustix::io::Errno;
 
 fn capture(path: &std::path::Path) -> Capture {
     steady(still(path)).start().unwrap()
+}
+
+/// Vivid does it once.
+fn inject(capture: &Capture, what: &str) {
+    capture.device().press_control(what).unwrap();
 }
 
 #[test]
@@ -40,10 +46,7 @@ fn a_damaged_buffer_is_not_delivered() {
     let _alone = alone();
     let mut capture = capture(&path);
     drop(frame(&mut capture));
-    capture
-        .device()
-        .press_control("Inject V4L2_BUF_FLAG_ERROR")
-        .unwrap();
+    inject(&capture, "Inject V4L2_BUF_FLAG_ERROR");
     for _ in 0..10 {
         drop(frame(&mut capture));
     }
@@ -83,17 +86,9 @@ fn a_refused_requeue_is_told_and_tried_again() {
     let _alone = alone();
     let mut capture = capture(&path);
     let held = frame(&mut capture);
-    capture
-        .device()
-        .press_control("Inject VIDIOC_QBUF Error")
-        .unwrap();
+    inject(&capture, "Inject VIDIOC_QBUF Error");
     drop(held);
-    let error = loop {
-        match capture.next(PATIENCE) {
-            Ok(captured) => drop(captured),
-            Err(error) => break error,
-        }
-    };
+    let error = error_of(PATIENCE, || capture.next(PATIENCE));
     assert!(
         matches!(
             error,
@@ -117,36 +112,17 @@ fn a_refused_requeue_is_told_and_tried_again() {
 fn a_start_that_fails_leaves_the_device_free() {
     let path = need_vivid!();
     let _alone = alone();
-    let device = still(&path);
-    device.press_control("Inject VIDIOC_STREAMON Error").unwrap();
-    let error = fast(device, PixelFormat::YUYV, SMALL)
-        .start()
-        .expect_err("injected");
-    assert!(
-        matches!(
-            error,
-            Error::Request {
-                request: "VIDIOC_STREAMON",
-                ..
-            }
-        ),
-        "{error}"
-    );
-    let device = still(&path);
-    device.press_control("Inject VIDIOC_REQBUFS Error").unwrap();
-    let error = fast(device, PixelFormat::YUYV, SMALL)
-        .start()
-        .expect_err("injected");
-    assert!(
-        matches!(
-            error,
-            Error::Request {
-                request: "VIDIOC_REQBUFS",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    for call in ["VIDIOC_STREAMON", "VIDIOC_REQBUFS"] {
+        let device = still(&path);
+        device.press_control(&*format!("Inject {call} Error")).unwrap();
+        let error = fast(device, PixelFormat::YUYV, SMALL)
+            .start()
+            .expect_err("injected");
+        assert!(
+            matches!(error, Error::Request { request, .. } if request == call),
+            "{error}"
+        );
+    }
     drop(frame(&mut capture(&path)));
 }
 
@@ -156,16 +132,8 @@ fn a_driver_that_gives_up_can_be_started_again() {
     let _alone = alone();
     let mut capture = capture(&path);
     drop(frame(&mut capture));
-    capture
-        .device()
-        .press_control("Inject Fatal Streaming Error")
-        .unwrap();
-    let error = loop {
-        match next(&mut capture) {
-            Ok(captured) => drop(captured),
-            Err(error) => break error,
-        }
-    };
+    inject(&capture, "Inject Fatal Streaming Error");
+    let error = error_of(PATIENCE, || next(&mut capture));
     assert!(
         matches!(error, Error::Request { errno: Errno::IO, .. }),
         "{error}"

@@ -3,33 +3,20 @@
 
 mod common;
 
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::codec::{SIZE, decoder, layout};
+use common::codec::{SIZE, decoder, layout, plain_encoder};
 use common::{PATIENCE, coded, picture, pool, rest, shown, through};
 use dmaframe_core::{Bitstream, Codec, Fence, Frame, FrameMeta, Size, Starvation, SyncFile};
+use dmaframe_testkit::streams::readable;
 use dmaframe_testkit::{Device as Kit, Leaks, SwSync, Vgem, need};
 use dmaframe_v4l2::{
     Converter, Decoder, Device, Encoder, Error, EventKind, FormatRequest, Output, PixelFormat, Role,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-fn encoder(path: &Path) -> Encoder {
-    Encoder::builder(Device::open_m2m(path).unwrap())
-        .input(FormatRequest::new(PixelFormat::NV12, SIZE))
-        .start()
-        .unwrap()
-}
-
-/// Whether a descriptor is readable within `ms`.
-fn readable(fd: impl AsFd, ms: i64) -> bool {
-    let timeout = Timespec {
-        tv_sec: 0,
-        tv_nsec: ms * 1_000_000,
-    };
-    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap() > 0
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
 #[test]
@@ -37,7 +24,7 @@ fn whoever_holds_every_output_gets_copies_and_stalls_nothing() {
     let enc = need_m2m!("vicodec", Encoder);
     let dec = need_m2m!("vicodec", Decoder);
     let pool = pool(&layout(PixelFormat::NV12, SIZE), 6);
-    let mut encoder = encoder(&enc);
+    let mut encoder = plain_encoder(&enc);
     let (_, buffers) = encoder.slots();
     let mut held = Vec::new();
     for n in 0..20 {
@@ -74,8 +61,8 @@ fn whoever_holds_every_output_gets_copies_and_stalls_nothing() {
 fn no_room_is_told_at_once_and_the_descriptor_says_when_there_is_again() {
     let enc = need_m2m!("vicodec", Encoder);
     let pool = pool(&layout(PixelFormat::NV12, SIZE), 16);
-    let mut encoder = encoder(&enc);
-    assert!(!readable(&encoder, 0), "nothing to do yet");
+    let mut encoder = plain_encoder(&enc);
+    assert!(!readable(&encoder, ms(0)), "nothing to do yet");
     let mut rejected = None;
     let mut taken = 0;
     for n in 0..16 {
@@ -100,7 +87,7 @@ fn no_room_is_told_at_once_and_the_descriptor_says_when_there_is_again() {
         .submit(rejected.value, Duration::from_millis(30))
         .unwrap_err();
     assert!(matches!(again.error, Error::Full { .. }), "the deadline is kept");
-    assert!(readable(&encoder, 900), "outputs wait");
+    assert!(readable(&encoder, ms(900)), "outputs wait");
     let mut out = 0;
     while encoder.try_next().unwrap().is_some() {
         out += 1;
@@ -112,9 +99,9 @@ fn no_room_is_told_at_once_and_the_descriptor_says_when_there_is_again() {
     assert_eq!(out + rest(&mut encoder).len(), taken);
     // The units just dropped are taken back.
     assert!(encoder.try_next().unwrap().is_none());
-    assert!(!readable(&encoder, 20), "after the end an event loop sleeps");
+    assert!(!readable(&encoder, ms(20)), "after the end an event loop sleeps");
     encoder.submit(picture(&pool, 0, 99), PATIENCE).unwrap();
-    assert!(readable(&encoder, 900), "and wakes again");
+    assert!(readable(&encoder, ms(900)), "and wakes again");
 }
 
 #[test]
@@ -122,7 +109,11 @@ fn bytes_that_are_no_stream_are_told_and_the_next_stream_decodes() {
     let enc = need_m2m!("vicodec", Encoder);
     let dec = need_m2m!("vicodec", Decoder);
     let pool = pool(&layout(PixelFormat::NV12, SIZE), 6);
-    let units = through(&mut encoder(&enc), (0..4).map(|n| picture(&pool, n, n)), coded);
+    let units = through(
+        &mut plain_encoder(&enc),
+        (0..4).map(|n| picture(&pool, n, n)),
+        coded,
+    );
     let unit =
         |bytes: Vec<u8>, codec| Bitstream::from_bytes(bytes, codec, true, FrameMeta::default()).unwrap();
 
@@ -222,7 +213,7 @@ fn the_driver_reads_nothing_before_the_pictures_fences_have_signalled() {
     let enc = need_m2m!("vicodec", Encoder);
     let sync = need!(Kit::SwSync);
     let pool = pool(&layout(PixelFormat::NV12, SIZE), 4);
-    let mut encoder = encoder(&enc);
+    let mut encoder = plain_encoder(&enc);
     let timeline = SwSync::open(&sync).unwrap();
     let fence = |at| Fence::from(SyncFile::new(timeline.fence(at).unwrap()).unwrap());
 
@@ -283,7 +274,7 @@ fn a_fence_on_the_dma_buf_itself_is_waited_for_too() {
     let enc = need_m2m!("vicodec", Encoder);
     let vgem = need!(Kit::VgemRender);
     let pool = pool(&layout(PixelFormat::NV12, SIZE), 2);
-    let mut encoder = encoder(&enc);
+    let mut encoder = plain_encoder(&enc);
     let vgem = Vgem::open(&vgem).unwrap();
     let frame = picture(&pool, 1, 1);
     let number = vgem
@@ -313,7 +304,7 @@ fn dropping_it_in_full_flight_gives_everything_back() {
     let pool = pool(&layout(PixelFormat::NV12, SIZE), 8);
     drop(picture(&pool, 0, 0));
     let before = Leaks::now();
-    let mut encoder = encoder(&enc);
+    let mut encoder = plain_encoder(&enc);
     for n in 0..4 {
         encoder.submit(picture(&pool, n, n), PATIENCE).unwrap();
     }
@@ -395,17 +386,23 @@ fn the_end_of_an_empty_drain_makes_the_descriptor_readable() {
     let mut decoder = decoder(&dec, SIZE);
     for round in 0..3 {
         assert!(
-            !readable(&converter, 0) && !readable(&decoder, 0),
+            !readable(&converter, ms(0)) && !readable(&decoder, ms(0)),
             "round {round}"
         );
         converter.drain().unwrap();
         decoder.drain().unwrap();
-        assert!(readable(&converter, 0) && readable(&decoder, 0), "round {round}");
+        assert!(
+            readable(&converter, ms(0)) && readable(&decoder, ms(0)),
+            "round {round}"
+        );
         assert!(matches!(converter.try_next(), Ok(Some(Output::Drained))));
         assert!(matches!(decoder.try_next(), Ok(Some(Output::Drained))));
         assert!(converter.try_next().unwrap().is_none() && decoder.try_next().unwrap().is_none());
     }
-    assert!(!readable(&converter, 20) && !readable(&decoder, 20), "told once");
+    assert!(
+        !readable(&converter, ms(20)) && !readable(&decoder, ms(20)),
+        "told once"
+    );
 }
 
 /// Whoever subscribed to an encoder's events takes them from the device; until then they do not keep an event loop busy.
@@ -413,7 +410,7 @@ fn the_end_of_an_empty_drain_makes_the_descriptor_readable() {
 fn events_that_the_caller_subscribed_to_do_not_make_the_descriptor_readable() {
     let enc = need_m2m!("vicodec", Encoder);
     let pool = pool(&layout(PixelFormat::NV12, SIZE), 4);
-    let mut encoder = encoder(&enc);
+    let mut encoder = plain_encoder(&enc);
     encoder.device().subscribe(EventKind::EndOfStream).unwrap();
     encoder.submit(picture(&pool, 0, 0), PATIENCE).unwrap();
     encoder.drain().unwrap();
@@ -421,7 +418,7 @@ fn events_that_the_caller_subscribed_to_do_not_make_the_descriptor_readable() {
     encoder.submit(picture(&pool, 1, 1), PATIENCE).unwrap();
     drop(encoder.next(PATIENCE).unwrap().unwrap());
     while encoder.try_next().unwrap().is_some() {}
-    assert!(!readable(&encoder, 50), "an event loop would spin");
+    assert!(!readable(&encoder, ms(50)), "an event loop would spin");
     let event = encoder.device().next_event().unwrap().expect("it is still there");
     assert_eq!(event.kind, Some(EventKind::EndOfStream));
 }

@@ -2,31 +2,13 @@
 
 mod common;
 
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use common::{Allocator, PATIENCE, SMALL, alone, buffers, fast, frame, still};
-use dmaframe_core::{Fence, SyncFile};
+use common::{Allocator, PATIENCE, SMALL, alone, buffers, fast, frame, set, still, unbudgeted};
+use dmaframe_testkit::producer::{advance_later, pending};
+use dmaframe_testkit::streams::readable;
 use dmaframe_testkit::{Device as Kit, SwSync, Vgem, need};
-use dmaframe_v4l2::{Capture, FormatRequest, PixelFormat};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-fn fence(timeline: &SwSync, at: u32) -> Fence {
-    Fence::from(SyncFile::new(timeline.fence(at).unwrap()).unwrap())
-}
-
-fn readable(capture: &Capture, patience: Duration) -> bool {
-    let timeout = Timespec {
-        tv_sec: 0,
-        tv_nsec: patience.subsec_nanos().into(),
-    };
-    poll(
-        &mut [PollFd::from_borrowed_fd(capture.as_fd(), PollFlags::IN)],
-        Some(&timeout),
-    )
-    .unwrap()
-        == 1
-}
+use dmaframe_v4l2::PixelFormat;
 
 #[test]
 fn a_pending_fence_keeps_the_buffer_from_the_driver_while_the_stream_goes_on() {
@@ -42,7 +24,7 @@ fn a_pending_fence_keeps_the_buffer_from_the_driver_while_the_stream_goes_on() {
 
     let held = frame(&mut capture);
     let id = held.buffer_id();
-    held.release_after(fence(&timeline, 1));
+    held.release_after(pending(&timeline));
     drop(held);
     let start = Instant::now();
     for _ in 0..3 * slots {
@@ -68,14 +50,10 @@ fn a_signalled_fence_wakes_whoever_waits_for_a_picture() {
     let sync = need!(Kit::SwSync);
     let _alone = alone();
     let timeline = SwSync::open(&sync).unwrap();
-    let builder = fast(still(&path), PixelFormat::NV12, SMALL).buffers(3);
-    let mut capture = builder
-        .budget(0, dmaframe_core::Starvation::Drop)
-        .start()
-        .unwrap();
+    let mut capture = unbudgeted(&path);
     let held: Vec<_> = (0..capture.slots()).map(|_| frame(&mut capture)).collect();
     for frame in held {
-        frame.release_after(fence(&timeline, 1));
+        frame.release_after(pending(&timeline));
     }
     assert!(capture.next(Duration::from_millis(50)).unwrap().is_none());
     assert_eq!(capture.queued(), 0);
@@ -83,11 +61,7 @@ fn a_signalled_fence_wakes_whoever_waits_for_a_picture() {
         !readable(&capture, Duration::from_millis(50)),
         "nothing to do yet"
     );
-    let waker = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
-        timeline.advance(1).unwrap();
-        timeline
-    });
+    let waker = advance_later(timeline, Duration::from_millis(100));
     drop(frame(&mut capture));
     drop(waker.join().unwrap());
 }
@@ -102,7 +76,7 @@ fn a_fence_that_fails_frees_its_buffer() {
     let mut capture = fast(still(&path), PixelFormat::NV12, SMALL).start().unwrap();
     let held = frame(&mut capture);
     let id = held.buffer_id();
-    held.release_after(fence(&timeline, 1));
+    held.release_after(pending(&timeline));
     drop(held);
     assert!((0..12).all(|_| frame(&mut capture).buffer_id() != id));
     drop(timeline);
@@ -118,7 +92,7 @@ fn stopping_with_fences_pending_leaks_nothing() {
     let before = dmaframe_testkit::Leaks::now();
     let mut capture = fast(still(&path), PixelFormat::NV12, SMALL).start().unwrap();
     let held = frame(&mut capture);
-    held.release_after(fence(&timeline, 1));
+    held.release_after(pending(&timeline));
     drop(held);
     drop(frame(&mut capture));
     capture.stop().unwrap();
@@ -132,11 +106,7 @@ fn stopping_with_fences_pending_leaks_nothing() {
 fn one_descriptor_tells_of_pictures_and_of_returned_buffers() {
     let path = need_vivid!();
     let _alone = alone();
-    let builder = fast(still(&path), PixelFormat::NV12, SMALL).buffers(3);
-    let mut capture = builder
-        .budget(0, dmaframe_core::Starvation::Drop)
-        .start()
-        .unwrap();
+    let mut capture = unbudgeted(&path);
     let mut held = Vec::new();
     while held.len() < capture.slots() {
         assert!(readable(&capture, Duration::from_millis(900)), "a picture is due");
@@ -163,10 +133,7 @@ fn implicit_fences_keep_the_buffer_from_the_driver_when_asked_to() {
     let vgem = Vgem::open(&need!(Kit::VgemRender)).unwrap();
     let _alone = alone();
     for implicit in [false, true] {
-        let device = still(&path);
-        let format = device
-            .set_format(FormatRequest::new(PixelFormat::NV12, SMALL))
-            .unwrap();
+        let (device, format) = set(&path, PixelFormat::NV12);
         let ours = buffers(&device, &format, &udmabuf, Allocator::Udmabuf, 4);
         let builder = fast(device, PixelFormat::NV12, SMALL).import(ours);
         let mut capture = builder.implicit_fences(implicit).start().unwrap();

@@ -5,25 +5,10 @@
 
 mod common;
 
-use std::time::Instant;
-
 use common::{PATIENCE, SMALL, fast, frame, pixels, still};
 use dmaframe_testkit::Leaks;
-use dmaframe_v4l2::{Capture, Device, Error, PixelFormat};
-
-/// The error that ends the stream, however many pictures were still on their way.
-fn end(capture: &mut Capture) -> Error {
-    let start = Instant::now();
-    loop {
-        match capture.next(PATIENCE) {
-            Ok(_) => assert!(
-                start.elapsed() < PATIENCE,
-                "the stream goes on without its device"
-            ),
-            Err(error) => return error,
-        }
-    }
-}
+use dmaframe_testkit::streams::error_of;
+use dmaframe_v4l2::{Device, Error, PixelFormat};
 
 #[test]
 fn pulling_the_camera_out_is_told_at_once_and_leaves_no_descriptor() {
@@ -34,7 +19,7 @@ fn pulling_the_camera_out_is_told_at_once_and_leaves_no_descriptor() {
         let picture = pixels(&held);
 
         capture.device().press_control("Disconnect").unwrap();
-        let error = end(&mut capture);
+        let error = error_of(PATIENCE, || capture.next(PATIENCE));
         assert!(
             matches!(&error, Error::Unplugged { device, .. } if *device == path),
             "{error}"

@@ -5,8 +5,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dmaframe_core::{Frame, Size};
-use dmaframe_libcamera::{Camera, Cameras, Capture, CaptureBuilder, Completed, Role, StreamRequest};
+use dmaframe_alloc::{Allocator, FramePool, Request};
+use dmaframe_core::{Frame, Layout, Size, Starvation};
+use dmaframe_libcamera::{
+    Camera, Cameras, Capture, CaptureBuilder, Completed, Configured, Role, StreamRequest,
+};
 
 /// Far more than a picture takes, so that a hang is a failure and not a time-out of the whole run.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +56,28 @@ pub(crate) fn viewfinder(camera: Camera, buffers: u32) -> CaptureBuilder {
         SMALL
     };
     Capture::builder(camera).stream(StreamRequest::new(Role::ViewFinder).size(size).buffers(buffers))
+}
+
+/// The small viewfinder's four buffers, all of which consumers may hold.
+pub(crate) fn unbudgeted(camera: Camera) -> Configured {
+    viewfinder(camera, 4)
+        .configure()
+        .unwrap()
+        .budget(0, Starvation::Drop)
+}
+
+/// Four buffers of just this layout, as a pool makes them.
+pub(crate) fn pool(layout: &Layout, from: impl Allocator + 'static) -> FramePool {
+    let builder = FramePool::builder(Request::exact(layout.clone())).slots(4);
+    builder.allocator(from).build().unwrap()
+}
+
+/// The small viewfinder, configured for a pool's buffers, and the pool.
+pub(crate) fn with_pool(camera: Camera, from: impl Allocator + 'static) -> (Configured, FramePool) {
+    let configured = viewfinder(camera, 4).configure().unwrap();
+    let layout = configured.formats().next().unwrap().layout().unwrap();
+    let pool = pool(&layout, from);
+    (configured.import(0, pool.buffers()).unwrap(), pool)
 }
 
 /// The next completed request; a test that gets none has failed.

@@ -20,6 +20,14 @@ pub(crate) fn encoder(path: &Path, format: PixelFormat, size: Size) -> Encoder {
         .unwrap()
 }
 
+/// Encodes to whatever it does by itself.
+pub(crate) fn plain_encoder(path: &Path) -> Encoder {
+    Encoder::builder(Device::open_m2m(path).unwrap())
+        .input(FormatRequest::new(PixelFormat::NV12, SIZE))
+        .start()
+        .unwrap()
+}
+
 /// Takes units of pictures of this size and below.
 pub(crate) fn decoder(path: &Path, largest: Size) -> Decoder {
     Decoder::builder(Device::open_m2m(path).unwrap())

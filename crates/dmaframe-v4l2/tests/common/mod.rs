@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dmaframe_alloc::{Chain, FramePool};
-use dmaframe_core::{Bitstream, Buffer, Clock, Frame, FrameMeta, Layout, Object, Size, Timestamp};
+use dmaframe_core::{
+    Bitstream, Buffer, Clock, Frame, FrameMeta, Layout, Object, Size, Starvation, Timestamp,
+};
 use dmaframe_v4l2::{
     Capture, Captured, Device, Error, Format, FormatRequest, Interval, Item, Mem2Mem, Output, PixelFormat,
     Role, list_m2m,
@@ -52,11 +54,24 @@ pub(crate) fn still(path: &Path) -> Device {
     device
 }
 
+/// A still vivid that is set to small pictures of `format`.
+pub(crate) fn set(path: &Path, format: PixelFormat) -> (Device, Format) {
+    let device = still(path);
+    let format = device.set_format(FormatRequest::new(format, SMALL)).unwrap();
+    (device, format)
+}
+
 /// As many frames a second as vivid has for `format` and `size`.
 pub(crate) fn fast(device: Device, format: PixelFormat, size: Size) -> dmaframe_v4l2::CaptureBuilder {
     Capture::builder(device)
         .format(FormatRequest::new(format, size))
         .interval(Interval::fps(120))
+}
+
+/// A capture of three buffers, all of which consumers may hold.
+pub(crate) fn unbudgeted(path: &Path) -> Capture {
+    let builder = fast(still(path), PixelFormat::NV12, SMALL).buffers(3);
+    builder.budget(0, Starvation::Drop).start().unwrap()
 }
 
 /// A rate the guest keeps up with, so that no picture is lost but by the test's will.
