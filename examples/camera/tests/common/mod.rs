@@ -6,8 +6,11 @@ pub(crate) mod picture;
 #[cfg(feature = "window")]
 pub(crate) mod screens;
 
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
+
+use dmaframe_testkit::{Device, find, skip};
 
 /// How long something may take to be seen, on a machine that is at other work.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
@@ -42,26 +45,19 @@ pub(crate) fn signal(process: &Child, signal: &str) {
 }
 
 /// The first of vivid's cameras as something that can be pulled out; a visible skip outside of the lab.
-pub(crate) struct Plug(());
+pub(crate) struct Plug(PathBuf);
 
 impl Plug {
     pub(crate) fn find() -> Option<Self> {
-        if !dmaframe_testkit::in_lab() {
-            dmaframe_testkit::skip("unbinding a driver is for the lab alone");
-            return None;
-        }
-        Some(Self(()))
+        let unbind = find(Device::Unbind("vivid"));
+        unbind.map(Self).map_err(|reason| skip(&reason)).ok()
     }
 
     pub(crate) fn pull(&self) {
-        Self::driver("unbind");
+        std::fs::write(&self.0, "vivid.0").unwrap();
     }
 
     pub(crate) fn push(&self) {
-        Self::driver("bind");
-    }
-
-    fn driver(action: &str) {
-        std::fs::write(format!("/sys/bus/platform/drivers/vivid/{action}"), "vivid.0").unwrap();
+        std::fs::write(self.0.with_file_name("bind"), "vivid.0").unwrap();
     }
 }
