@@ -27,6 +27,15 @@ pub(crate) fn print() {
     );
 }
 
+/// Bytes of memory that nobody uses.
+#[cfg(feature = "gpu")]
+pub(crate) fn free_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    // Both are C's unsigned long, whose width differs.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "on 64 bits")]
+    (info.freeram as u64).saturating_mul(u64::from(info.mem_unit))
+}
+
 fn cpu() -> String {
     let info = read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {

@@ -13,7 +13,16 @@ use crate::memory::Kind;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// As many as a camera may have.
-const SLOTS: usize = 6;
+pub(crate) const SLOTS: usize = 6;
+
+/// As a camera's buffers, but as many as the CPU's caches do not hold.
+pub(crate) fn in_turn(bench: &Bench, picture: &Picture, kind: Kind) -> Result<Vec<Frame>, String> {
+    let count = bench.in_turn(picture);
+    let pool = kind.pool(picture.fourcc, picture.size, count)?;
+    (0..count)
+        .map(|_| pool.try_acquire().map_err(|e| e.to_string()))
+        .collect()
+}
 
 /// Pictures in memory of that kind, so many together, by that route alone.
 fn import(
@@ -23,16 +32,15 @@ fn import(
     route: Route,
     together: usize,
 ) -> Result<f64, String> {
-    let pool = kind.pool(picture.fourcc, picture.size, SLOTS)?;
-    let frames: Vec<Frame> = (0..SLOTS)
-        .map(|_| pool.try_acquire().map_err(|e| e.to_string()))
-        .collect::<Result<_, _>>()?;
-    let options = ImportOptions::default().routes(Routes::only(&[route]));
+    let frames = in_turn(bench, picture, kind)?;
+    let options = ImportOptions::default()
+        .routes(Routes::only(&[route]))
+        .capacity(frames.len());
     let importer = Importer::with_options(&bench.gpu, options);
     let mut next = 0;
     let all = clock::seconds(bench.round, |count| {
         for _ in 0..count {
-            let some = (next..next + together).map(|index| &frames[index % SLOTS]);
+            let some = (next..next + together).map(|index| &frames[index % frames.len()]);
             next += together;
             drop(importer.import_all(some).map_err(|e| e.to_string())?);
             // As a camera's buffers do: a few submissions under way, and the next when one is back.

@@ -3,12 +3,14 @@
 mod clock;
 mod frames;
 mod plain;
+mod versions;
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use dmaframe_alloc::MAX_SLOTS;
 use dmaframe_core::{Fourcc, Layout, Size};
 use dmaframe_wgpu::v30::{Gpu, open_device, wgpu};
 
@@ -29,6 +31,10 @@ pub(crate) struct Options {
     /// Submissions that may be under way
     #[arg(long, default_value_t = 4)]
     ahead: usize,
+    /// Megabytes of frames that go up in turn. A camera's frames come from memory, where the device wrote them: more than a CPU's
+    /// caches hold, but no more than a quarter of what is free
+    #[arg(long, default_value_t = 1024)]
+    turn_mb: u64,
 }
 
 /// What is moved.
@@ -45,20 +51,22 @@ pub(crate) struct Bench {
     pub(crate) round: Duration,
     /// Submissions that may be under way.
     pub(crate) ahead: usize,
+    /// Bytes of frames that go up in turn.
+    turn: u64,
     flying: Mutex<VecDeque<wgpu::SubmissionIndex>>,
 }
 
 impl Bench {
-    fn open(round: Duration, ahead: usize) -> Result<Self, String> {
+    fn open(options: &Options) -> Result<Self, String> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: wgpu::Backends::VULKAN,
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         });
-        let options = wgpu::RequestAdapterOptions {
+        let preference = wgpu::RequestAdapterOptions {
             power_preference: wgpu::PowerPreference::HighPerformance,
             ..Default::default()
         };
-        let adapter = pollster::block_on(instance.request_adapter(&options)).map_err(|e| e.to_string())?;
+        let adapter = pollster::block_on(instance.request_adapter(&preference)).map_err(|e| e.to_string())?;
         let info = adapter.get_info();
         println!("GPU: {}, {} {}", info.name, info.driver, info.driver_info);
         let desc = wgpu::DeviceDescriptor {
@@ -69,10 +77,13 @@ impl Bench {
         };
         let gpu = open_device(&adapter, &desc).map_err(|e| e.to_string())?;
         println!("synchronisation: {}", gpu.level());
+        let turn = (options.turn_mb << 20).min(machine::free_memory() / 4);
+        println!("frames in turn: {} MB", turn >> 20);
         Ok(Self {
             gpu,
-            round,
-            ahead,
+            round: Duration::from_millis(options.round_ms),
+            ahead: options.ahead,
+            turn,
             flying: Mutex::default(),
         })
     }
@@ -83,6 +94,12 @@ impl Bench {
 
     pub(crate) fn queue(&self) -> &wgpu::Queue {
         self.gpu.queue()
+    }
+
+    /// How many frames go up in turn, at least a camera's.
+    pub(crate) fn in_turn(&self, picture: &Picture) -> usize {
+        let wanted = usize::try_from(self.turn / picture.bytes).unwrap_or(MAX_SLOTS);
+        wanted.clamp(frames::SLOTS, MAX_SLOTS)
     }
 
     /// Waits until the GPU is idle.
@@ -148,7 +165,32 @@ const ROWS: &[Row] = &[
     Row {
         name: PLAIN,
         of: Some(UP),
-        seconds: plain::write_texture,
+        seconds: versions::v30::from_frames,
+    },
+    Row {
+        name: "queue.write_texture, wgpu 29",
+        of: Some(UP),
+        seconds: versions::v29::from_frames,
+    },
+    Row {
+        name: "queue.write_texture, wgpu 28",
+        of: Some(UP),
+        seconds: versions::v28::from_frames,
+    },
+    Row {
+        name: "queue.write_texture, out of the CPU's caches",
+        of: Some(UP),
+        seconds: versions::v30::same_bytes,
+    },
+    Row {
+        name: "to_vec, Arc<[u8]>, queue.write_texture",
+        of: Some(UP),
+        seconds: versions::v30::copied_out,
+    },
+    Row {
+        name: "the same, wgpu 28",
+        of: Some(UP),
+        seconds: versions::v28::copied_out,
     },
     Row {
         name: "copy, map and memcpy into a Vec",
@@ -190,7 +232,7 @@ const ROWS: &[Row] = &[
 /// Measures and prints.
 pub(crate) fn measure(options: &Options) {
     machine::print();
-    let bench = match Bench::open(Duration::from_millis(options.round_ms), options.ahead) {
+    let bench = match Bench::open(options) {
         Ok(bench) => bench,
         Err(why) => return println!("no GPU: {why}"),
     };

@@ -1,6 +1,5 @@
-//! What wgpu itself does with bytes: the bare copies that routes are measured against, and its ways up and down.
+//! What wgpu itself does with bytes: the bare copies that routes are measured against, and its way down.
 
-use dmaframe_core::{Fourcc, Size};
 use dmaframe_wgpu::v30::wgpu;
 
 use super::clock;
@@ -90,73 +89,6 @@ pub(crate) fn bare_across(bench: &Bench, picture: &Picture) -> Result<f64, Strin
         wgpu::BufferUsages::STORAGE,
         IN_TURN,
     )
-}
-
-/// The textures an app without this library uploads to: format, width, height and bytes a row of each.
-fn planes(fourcc: Fourcc, size: Size) -> Vec<(wgpu::TextureFormat, u32, u32, u32)> {
-    if fourcc == Fourcc::NV12 {
-        return vec![
-            (wgpu::TextureFormat::R8Unorm, size.width, size.height, size.width),
-            (
-                wgpu::TextureFormat::Rg8Unorm,
-                size.width / 2,
-                size.height / 2,
-                size.width,
-            ),
-        ];
-    }
-    vec![(
-        wgpu::TextureFormat::Rgba8Unorm,
-        size.width,
-        size.height,
-        size.width * 4,
-    )]
-}
-
-/// `queue.write_texture`, plane by plane: how it is done everywhere.
-pub(crate) fn write_texture(bench: &Bench, picture: &Picture) -> Result<f64, String> {
-    let bytes = vec![0x55u8; picture.bytes as usize];
-    let planes: Vec<_> = planes(picture.fourcc, picture.size)
-        .into_iter()
-        .map(|(format, width, height, stride)| {
-            let size = wgpu::Extent3d {
-                width,
-                height,
-                depth_or_array_layers: 1,
-            };
-            let texture = bench.device().create_texture(&wgpu::TextureDescriptor {
-                label: None,
-                size,
-                mip_level_count: 1,
-                sample_count: 1,
-                dimension: wgpu::TextureDimension::D2,
-                format,
-                usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
-                view_formats: &[],
-            });
-            (texture, size, stride)
-        })
-        .collect();
-    clock::seconds(bench.round, |count| {
-        for _ in 0..count {
-            let mut offset = 0;
-            for (texture, size, stride) in &planes {
-                let layout = wgpu::TexelCopyBufferLayout {
-                    offset,
-                    bytes_per_row: Some(*stride),
-                    rows_per_image: None,
-                };
-                bench
-                    .queue()
-                    .write_texture(texture.as_image_copy(), &bytes, layout, *size);
-                offset += u64::from(stride * size.height);
-            }
-            let index = bench.queue().submit([]);
-            // As a player paces itself: one frame ahead. Without it the staging memory of the whole round piles up.
-            bench.keep_up(index)?;
-        }
-        bench.wait()
-    })
 }
 
 /// A picture out of the GPU into a `Vec`, as apps read filtered frames back: copy, map, copy.
