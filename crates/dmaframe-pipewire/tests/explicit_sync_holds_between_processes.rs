@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::sys::Window;
 use common::{Other, PATIENCE, SMALL, linear, number, paint};
 use dmaframe_core::{Fence, Frame, FrameMeta, Lease, Starvation, SyncFile, TimelineDevice};
-use dmaframe_pipewire::{CameraEvent, CaptureBuilder, CaptureStream, Error, Event, Target, VirtualCamera};
+use dmaframe_pipewire::{CameraEvent, CaptureBuilder, CaptureStream, Error, Event, VirtualCamera};
 use dmaframe_testkit::{Daemon, Device, Leaks, SwSync, Vgem, end, need};
 
 /// A camera with few buffers comes round to each of them soon.
@@ -21,6 +21,15 @@ const FILLING: Duration = Duration::from_millis(5);
 const READING: Duration = Duration::from_millis(60);
 /// Set in the number of a picture that is not filled yet.
 const UNFILLED: u32 = 1 << 31;
+
+/// PipeWire, and devices with timelines and fences, or the test is skipped visibly (and fails in the lab).
+macro_rules! need_explicit_sync {
+    () => {
+        need_pipewire!();
+        need!(Device::VgemRender);
+        need!(Device::SwSync);
+    };
+}
 
 fn device() -> TimelineDevice {
     let path = dmaframe_testkit::find(Device::VgemRender).unwrap();
@@ -36,11 +45,7 @@ fn fence(timeline: &SwSync, value: u32) -> Fence {
 }
 
 fn consumer(remote: OwnedFd, name: &str) -> CaptureBuilder {
-    CaptureStream::builder()
-        .remote(remote)
-        .name(name)
-        .target(Target::Unlinked)
-        .formats(linear())
+    common::capture_of(remote, name)
         .buffers(BUFFERS)
         .queue(1)
         .budget(1, Starvation::Drop)
@@ -57,6 +62,13 @@ fn the_other_process() {
         "camera" => camera(remote),
         role => hold_for_ever(&consumer(remote, role).start().unwrap()),
     }
+}
+
+/// A camera in another process, which has started.
+fn other_camera(daemon: &Daemon) -> Other {
+    let camera = Other::start(daemon, "camera");
+    camera.wait_for("ready");
+    camera
 }
 
 /// Publishes pictures that are filled [`FILLING`] after they were pushed, with a fence that says so.
@@ -168,12 +180,9 @@ fn read(stream: &CaptureStream, pictures: u32, waits: bool, fences: bool) -> (u3
 
 #[test]
 fn nobody_reads_before_acquire_or_writes_before_release() {
-    need_pipewire!();
-    need!(Device::VgemRender);
-    need!(Device::SwSync);
+    need_explicit_sync!();
     let daemon = Daemon::bare();
-    let camera = Other::start(&daemon, "camera");
-    camera.wait_for("ready");
+    let camera = other_camera(&daemon);
     let mut idle = Vec::new();
     for (waits, fences) in [(true, true), (false, true), (true, false)] {
         let stream = consumer(daemon.remote(), "reader").start().unwrap();
@@ -197,12 +206,9 @@ fn nobody_reads_before_acquire_or_writes_before_release() {
 
 #[test]
 fn a_consumer_killed_with_a_frame_in_hand_leaves_the_camera_running() {
-    need_pipewire!();
-    need!(Device::VgemRender);
-    need!(Device::SwSync);
+    need_explicit_sync!();
     let daemon = Daemon::bare();
-    let camera = Other::start(&daemon, "camera");
-    camera.wait_for("ready");
+    let camera = other_camera(&daemon);
     let mut idle = Vec::new();
     for name in ["first", "second"] {
         let mut consumer = Other::start(&daemon, name);
@@ -219,16 +225,13 @@ fn a_consumer_killed_with_a_frame_in_hand_leaves_the_camera_running() {
 
 #[test]
 fn a_camera_killed_in_mid_frame_leaves_its_consumer_whole() {
-    need_pipewire!();
-    need!(Device::VgemRender);
-    need!(Device::SwSync);
+    need_explicit_sync!();
     let daemon = Daemon::bare();
     let before = Leaks::now();
     {
         let stream = consumer(daemon.remote(), "reader").start().unwrap();
         for _ in 0..2 {
-            let mut camera = Other::start(&daemon, "camera");
-            camera.wait_for("ready");
+            let mut camera = other_camera(&daemon);
             daemon.link("cam", "reader");
             let frame = common::frame(&stream);
             let n = number(&frame);

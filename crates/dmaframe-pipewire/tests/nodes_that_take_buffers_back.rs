@@ -3,11 +3,9 @@
 
 mod common;
 
-use std::time::Duration;
-
 use common::{PATIENCE, set};
 use dmaframe_core::{Fourcc, Frame, Modifier, Size};
-use dmaframe_pipewire::{CaptureStream, Stats, Target, Unguarded};
+use dmaframe_pipewire::{Stats, Unguarded};
 use dmaframe_testkit::{Daemon, Device, need};
 
 /// The rows in which vivid writes the time and counts frames.
@@ -31,10 +29,7 @@ fn hold(path: &std::path::Path, policy: Unguarded) -> (Vec<u8>, Vec<u8>, Stats, 
     );
     let said = daemon.run("pw-cli", &["create-node", "spa-node-factory", &node]);
     assert!(said.status.success(), "{said:?}");
-    let stream = CaptureStream::builder()
-        .remote(daemon.remote())
-        .name("reader")
-        .target(Target::Unlinked)
+    let stream = common::capture(&daemon, "reader")
         .formats(set(Fourcc::YUYV, &[Modifier::LINEAR]))
         .size(Size::new(640, 360))
         .framerate(30, 1)
@@ -95,22 +90,8 @@ fn a_frame_of_such_a_node_shows_its_picture_for_ever_where_it_is_a_copy() {
 fn a_virtual_camera_waits_for_its_consumers() {
     need_pipewire!();
     let daemon = Daemon::bare();
-    let camera = dmaframe_pipewire::VirtualCamera::builder("cam").remote(daemon.remote());
-    let camera = camera
-        .formats(common::linear())
-        .size(common::SMALL)
-        .start()
-        .unwrap();
-    let stream = CaptureStream::builder()
-        .remote(daemon.remote())
-        .name("reader")
-        .target(Target::Unlinked)
-        .formats(common::linear())
-        .start()
-        .unwrap();
-    daemon.link("cam", "reader");
-    let camera = std::sync::Arc::new(camera);
-    let producer = common::Producer::start(camera, Duration::from_millis(5));
+    let reader = common::capture(&daemon, "reader");
+    let (_camera, stream, producer) = common::play(&daemon, common::camera(&daemon), reader);
     let held = common::frame(&stream);
     let number = common::number(&held);
     (0..20).for_each(|_| drop(common::frame(&stream)));

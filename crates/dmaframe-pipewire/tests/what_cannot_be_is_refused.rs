@@ -6,36 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Producer, SMALL, linear, number, set, watched};
+use common::{
+    PATIENCE, SMALL, camera, capture, linear, number, play, pool, refusal, refused, serves, set, watched,
+};
 use dmaframe_alloc::{Allocator, Available, Chain, FramePool, Memfd, Request};
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Modifier, Size, Starvation};
-use dmaframe_pipewire::{
-    CameraBuilder, CameraEvent, CaptureBuilder, CaptureStream, Error, Event, Target, VirtualCamera,
-    video_sources,
-};
+use dmaframe_pipewire::{Error, video_sources};
 use dmaframe_testkit::Daemon;
-
-fn camera(daemon: &Daemon) -> CameraBuilder {
-    VirtualCamera::builder("cam")
-        .remote(daemon.remote())
-        .formats(linear())
-        .size(SMALL)
-}
-
-fn capture(daemon: &Daemon, name: &str) -> CaptureBuilder {
-    CaptureStream::builder()
-        .remote(daemon.remote())
-        .name(name)
-        .target(Target::Unlinked)
-        .formats(linear())
-}
-
-fn pool(slots: usize) -> FramePool {
-    let request = Request::new(Fourcc::XRGB8888, SMALL);
-    let pool = FramePool::builder(request).slots(slots);
-    pool.allocator(Chain::dmabuf()).build().unwrap()
-}
 
 #[test]
 fn only_dma_bufs_of_one_layout_in_the_right_number_are_imported() {
@@ -94,10 +72,7 @@ fn offers_of_nothing_are_refused_where_they_are_made() {
     }
     is_refused(camera(&daemon).formats(nothing()).start().unwrap_err());
 
-    let cam = Arc::new(camera(&daemon).start().unwrap());
-    let stream = capture(&daemon, "reader").dmabuf(false).start().unwrap();
-    daemon.link("cam", "reader");
-    let producer = Producer::start(cam.clone(), Duration::from_millis(5));
+    let (cam, stream, producer) = play(&daemon, camera(&daemon), capture(&daemon, "reader").dmabuf(false));
     assert!(number(&common::frame(&stream)).is_some());
     for formats in [nothing, nameless, implicit] {
         is_refused(stream.set_formats(formats()).unwrap_err());
@@ -153,27 +128,6 @@ impl Allocator for Scarce {
     }
 }
 
-/// What ends the wait of a consumer that cannot be served.
-fn refusal(stream: &CaptureStream) -> Error {
-    loop {
-        match stream.next(PATIENCE) {
-            Ok(Some(Event::Frame(frame))) => panic!("{frame:?}"),
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("the consumer was told nothing"),
-            Err(error) => return error,
-        }
-    }
-}
-
-fn refused(camera: &VirtualCamera) -> Error {
-    loop {
-        let event = camera.next(PATIENCE).unwrap();
-        if let CameraEvent::Refused(error) = event.expect("the camera was told nothing") {
-            return error;
-        }
-    }
-}
-
 #[test]
 fn a_camera_that_runs_out_of_memory_tells_the_consumer_and_serves_the_next() {
     need_pipewire!();
@@ -201,11 +155,7 @@ fn a_camera_that_runs_out_of_memory_tells_the_consumer_and_serves_the_next() {
         drop(stream);
         // The descriptors are there again.
         more.store(1000, Ordering::SeqCst);
-        let stream = capture(&daemon, "second").start().unwrap();
-        daemon.link("cam", "second");
-        let producer = Producer::start(cam.clone(), Duration::from_millis(5));
-        assert!(number(&common::frame(&stream)).is_some(), "{left} left");
-        producer.stop();
+        serves(&daemon, &cam, "second");
     }
 }
 

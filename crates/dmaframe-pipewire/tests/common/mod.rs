@@ -6,6 +6,7 @@ pub(crate) mod sys;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dmaframe_alloc::{Chain, FramePool, Request};
@@ -51,11 +52,60 @@ pub(crate) fn camera(daemon: &Daemon) -> CameraBuilder {
 
 /// A consumer of that name, which waits to be linked.
 pub(crate) fn capture(daemon: &Daemon, name: &str) -> CaptureBuilder {
+    capture_of(daemon.remote(), name)
+}
+
+/// The same of a connection.
+pub(crate) fn capture_of(remote: OwnedFd, name: &str) -> CaptureBuilder {
     CaptureStream::builder()
-        .remote(daemon.remote())
+        .remote(remote)
         .name(name)
         .target(Target::Unlinked)
         .formats(linear())
+}
+
+/// The camera, which shows pictures from now on, and its reader, a [`capture`] called "reader".
+pub(crate) fn play(
+    daemon: &Daemon,
+    camera: CameraBuilder,
+    reader: CaptureBuilder,
+) -> (Arc<VirtualCamera>, CaptureStream, Producer) {
+    let camera = Arc::new(camera.start().unwrap());
+    let stream = reader.start().unwrap();
+    daemon.link("cam", "reader");
+    let producer = Producer::start(camera.clone(), Duration::from_millis(5));
+    (camera, stream, producer)
+}
+
+/// The camera still has pictures for another consumer.
+pub(crate) fn serves(daemon: &Daemon, camera: &Arc<VirtualCamera>, name: &str) {
+    let stream = capture(daemon, name).start().unwrap();
+    daemon.link("cam", name);
+    let producer = Producer::start(camera.clone(), Duration::from_millis(5));
+    assert!(number(&frame(&stream)).is_some(), "a torn picture for {name}");
+    producer.stop();
+}
+
+/// What ends the wait of a consumer that cannot be served.
+pub(crate) fn refusal(stream: &CaptureStream) -> Error {
+    loop {
+        match stream.next(PATIENCE) {
+            Ok(Some(Event::Frame(frame))) => panic!("{frame:?}"),
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the consumer was told nothing"),
+            Err(error) => return error,
+        }
+    }
+}
+
+/// What a camera is told of a consumer that it cannot serve.
+pub(crate) fn refused(camera: &VirtualCamera) -> Error {
+    loop {
+        let event = camera.next(PATIENCE).unwrap();
+        if let CameraEvent::Refused(error) = event.expect("the camera was told nothing") {
+            return error;
+        }
+    }
 }
 
 /// A pool of the camera's pictures.
@@ -148,13 +198,13 @@ pub(crate) fn until(stream: &CaptureStream, mut wanted: impl FnMut(&Event) -> bo
 
 /// Publishes pictures until told to stop, at a pace.
 pub(crate) struct Producer {
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    stop: Arc<std::sync::atomic::AtomicBool>,
     thread: Option<std::thread::JoinHandle<u32>>,
 }
 
 impl Producer {
-    pub(crate) fn start(camera: std::sync::Arc<VirtualCamera>, pause: Duration) -> Self {
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    pub(crate) fn start(camera: Arc<VirtualCamera>, pause: Duration) -> Self {
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let thread = std::thread::spawn({
             let stop = stop.clone();
             move || {
