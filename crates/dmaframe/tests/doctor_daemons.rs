@@ -105,6 +105,8 @@ fn a_session_manager_and_the_portal_are_found_where_they_run() {
         manager["version"].as_str().unwrap().starts_with("0."),
         "{manager}"
     );
+    let detail = manager["detail"].as_str().unwrap();
+    assert!(detail.contains("copies their pictures"), "{manager}");
     let found = daemon(&folder, "xdg-desktop-portal");
     assert_eq!(found["found"], true, "{found}");
     drop(portal);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use dmaframe::negotiate::FormatSet;
 use dmaframe::pipewire::VirtualCamera;
-use dmaframe::source::{Error, Next, Placeholder, Source, Which, Wish};
+use dmaframe::source::{Error, Next, Placeholder, Source, Unguarded, Which, Wish};
 use dmaframe::{Fourcc, Frame, Modifier, Size};
 use dmaframe_testkit::{Daemon, Device, need};
 
@@ -73,26 +73,9 @@ fn luma(frame: &Frame) -> u8 {
     row[400]
 }
 
-// One after the other: they share the daemon's name in the environment.
-#[test]
-fn cameras_of_pipewire_are_listed_read_and_found_again() {
-    need!(Device::Program("pipewire"));
-    need!(Device::Udmabuf);
-    need!(Device::Capture("vivid"));
-    let daemon = Daemon::with_session_manager();
-    for name in ["XDG_RUNTIME_DIR", "PIPEWIRE_RUNTIME_DIR"] {
-        common::sys::set_env(name, daemon.dir().as_os_str());
-    }
-
-    // The driver's own dma-bufs, through the daemon.
-    let listed = Source::list();
-    let vivid = listed
-        .iter()
-        .find(|found| found.driver == "PipeWire" && found.which.to_string().contains("vivid"))
-        .expect("vivid's node");
-    let wish = Wish::new(vivid.which.clone())
-        .size(SIZE)
-        .consumer(FormatSet::new("encoder").with(Fourcc::NV12, Modifier::LINEAR));
+/// The driver's own dma-bufs, through the daemon, which fills them again whoever holds them: it is counted.
+fn its_own_memory_is_for_who_is_quick(wish: &Wish) {
+    let wish = wish.clone().unguarded(Unguarded::InPlace);
     let mut source = Source::open(&wish, &mut Vec::new()).unwrap();
     for _ in 0..100 {
         let frame = frame(&mut source);
@@ -105,7 +88,60 @@ fn cameras_of_pipewire_are_listed_read_and_found_again() {
         "{counts}"
     );
     assert_eq!(counts.cpu_bytes, 0, "{counts}");
-    drop(source);
+    let lost = source.stats().lost();
+    let held = frame(&mut source);
+    (0..40).for_each(|_| drop(frame(&mut source)));
+    let stats = source.stats();
+    assert!(stats.overwritten > 0 && stats.lost() > lost, "{stats:?}");
+    let counts = source.hop().counts();
+    assert!(
+        counts.reason.unwrap().contains("filled a buffer again"),
+        "{counts}"
+    );
+    drop(held);
+}
+
+/// What anybody gets who says nothing.
+fn a_held_picture_stays_as_it_was(wish: &Wish) {
+    let mut source = Source::open(wish, &mut Vec::new()).unwrap();
+    let held = frame(&mut source);
+    let pixels = |frame: &Frame| frame.map_read(LONG).unwrap().to_tight().unwrap();
+    let before = pixels(&held);
+    (0..40).for_each(|_| drop(frame(&mut source)));
+    assert!(pixels(&held) == before, "a held picture was overwritten");
+    let (stats, counts) = (source.stats(), source.hop().counts());
+    assert_eq!(
+        (stats.overwritten, stats.detached),
+        (0, stats.delivered),
+        "{stats:?}"
+    );
+    assert!(
+        counts.reason.unwrap().contains("takes its buffers back"),
+        "{counts}"
+    );
+}
+
+// One after the other: they share the daemon's name in the environment.
+#[test]
+fn cameras_of_pipewire_are_listed_read_and_found_again() {
+    need!(Device::Program("pipewire"));
+    need!(Device::Udmabuf);
+    need!(Device::Capture("vivid"));
+    let daemon = Daemon::with_session_manager();
+    for name in ["XDG_RUNTIME_DIR", "PIPEWIRE_RUNTIME_DIR"] {
+        common::sys::set_env(name, daemon.dir().as_os_str());
+    }
+
+    let listed = Source::list();
+    let vivid = listed
+        .iter()
+        .find(|found| found.driver == "PipeWire" && found.which.to_string().contains("vivid"))
+        .expect("vivid's node");
+    let wish = Wish::new(vivid.which.clone())
+        .size(SIZE)
+        .consumer(FormatSet::new("encoder").with(Fourcc::NV12, Modifier::LINEAR));
+    its_own_memory_is_for_who_is_quick(&wish);
+    a_held_picture_stays_as_it_was(&wish);
 
     let missing = Source::open(
         &Wish::new(Which::Pipewire(Some("nobody".into()))),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use dmaframe::negotiate::FormatSet;
 use dmaframe::pipewire::VirtualCamera;
 use dmaframe::pipewire::portal::{PATIENCE, Request};
-use dmaframe::source::{Error, Next, Remote, Source, Which, Wish};
+use dmaframe::source::{Error, Next, Remote, Source, Unguarded, Which, Wish};
 use dmaframe::{Fourcc, Modifier, Size};
 use dmaframe_testkit::{Daemon, Device, PORTAL, Portal, need};
 
@@ -22,6 +22,7 @@ fn wish(which: Which) -> Wish {
     Wish::new(which)
         .size(SIZE)
         .patience(LONG)
+        .unguarded(Unguarded::InPlace)
         .consumer(FormatSet::new("encoder").with(Fourcc::NV12, Modifier::LINEAR))
 }
 

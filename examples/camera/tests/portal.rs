@@ -34,8 +34,8 @@ fn the_portals_camera_is_photographed_and_a_refusal_is_told() {
 
     portal.remember(Some(true));
     let (well, said) = app(&daemon, &[]);
-    // A busy machine may have a frame copied off, so that the camera keeps its buffers.
     assert!(well && said.contains("source: the portal's camera"), "{said}");
-    assert!(said.contains("frame: Dmabuf"), "{said}");
+    // PipeWire's node for the camera does not wait for who holds a picture: a photo is of a copy.
+    assert!(said.contains("frame: Cpu"), "{said}");
     assert!(daemon.dir().join("portal.png").exists());
 }

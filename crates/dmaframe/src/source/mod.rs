@@ -31,6 +31,10 @@
 //! the size and rate only as Motion JPEG is decoded into a pool (feature `jpeg`), and the second [hop](Source::hops) says
 //! what that costs. PipeWire and GStreamer negotiate themselves, from the same set.
 //!
+//! **Holding frames.** A frame shows its picture for as long as it is held, and holding frames stops no camera. PipeWire's own
+//! nodes for cameras do not look who holds a buffer before they fill it again: their pictures are copied for that, unless
+//! [`Wish::unguarded`] says that the consumer is quick.
+//!
 //! **Unplugging.** A camera that goes away is one [`Next::Gone`]. From then on the source looks for it about once a second,
 //! while it is asked for pictures: the same node or id, a camera of the same name or model elsewhere, and, for a V4L2 camera that
 //! a wish for any had found, after some seconds another V4L2 camera. When it is there,
@@ -65,7 +69,7 @@ use dmaframe_core::{Deadline, Frame};
 pub use error::Error;
 pub use found::{Found, Offered};
 pub use placeholder::Placeholder;
-pub use wish::{Memory, Remote, Which, Wish, readable};
+pub use wish::{Memory, Remote, Unguarded, Which, Wish, readable};
 
 use backend::{Backend, Event, Known};
 use placeholder::Still;
@@ -106,7 +110,7 @@ impl Next {
 pub struct Stats {
     /// Handed out.
     pub delivered: u64,
-    /// Of those, copies, because consumers held nearly all buffers.
+    /// Of those, copies, because consumers held nearly all buffers, or the camera does not wait for them ([`Unguarded`]).
     pub detached: u64,
     /// Thrown away because consumers held nearly all buffers, or took none in time.
     pub dropped: u64,
@@ -114,6 +118,9 @@ pub struct Stats {
     pub gaps: u64,
     /// Damaged, incomplete or not decodable: not handed out.
     pub damaged: u64,
+    /// Pictures that the camera wrote into a buffer of which a frame was still held: not handed out, but that frame shows them.
+    /// Only with [`Unguarded::InPlace`].
+    pub overwritten: u64,
     /// How often the camera came back.
     pub replugs: u64,
     /// Placeholders handed out; they are not in `delivered`.
@@ -124,7 +131,7 @@ impl Stats {
     /// Pictures that never arrived, whatever the reason.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.dropped + self.gaps + self.damaged
+        self.dropped + self.gaps + self.damaged + self.overwritten
     }
 
     fn plus(mut self, other: Self) -> Self {
@@ -133,6 +140,7 @@ impl Stats {
         self.dropped += other.dropped;
         self.gaps += other.gaps;
         self.damaged += other.damaged;
+        self.overwritten += other.overwritten;
         self
     }
 
@@ -142,6 +150,7 @@ impl Stats {
         self.dropped = self.dropped.saturating_sub(other.dropped);
         self.gaps = self.gaps.saturating_sub(other.gaps);
         self.damaged = self.damaged.saturating_sub(other.damaged);
+        self.overwritten = self.overwritten.saturating_sub(other.overwritten);
         self
     }
 }

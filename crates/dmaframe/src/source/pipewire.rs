@@ -13,7 +13,7 @@ use dmaframe_pipewire::{CaptureBuilder, CaptureStream, Event as Told, Node, Targ
 
 use super::backend::{Backend, Event, Known as AnyKnown};
 use super::wish::Given;
-use super::{Error, Remote, Stats, Wish};
+use super::{Error, Remote, Stats, Unguarded, Wish};
 
 /// How long a daemon may take to list its nodes.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -135,6 +135,10 @@ fn builder(wish: &Wish) -> CaptureBuilder {
         .formats(formats(wish))
         .size(wish.size)
         .framerate(wish.fps, 1)
+        .unguarded(match wish.unguarded {
+            Unguarded::Copy => dmaframe_pipewire::Unguarded::Copy,
+            Unguarded::InPlace => dmaframe_pipewire::Unguarded::InPlace,
+        })
 }
 
 impl Stream {
@@ -244,6 +248,7 @@ impl Backend for Stream {
             dropped: stats.dropped + stats.overrun,
             gaps: stats.gaps,
             damaged: stats.damaged + stats.refused,
+            overwritten: stats.overwritten,
             ..Stats::default()
         }
     }

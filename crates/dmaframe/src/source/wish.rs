@@ -215,6 +215,22 @@ impl FromStr for Memory {
     }
 }
 
+/// What is handed out of a camera that fills its buffers again whoever holds a frame in one of them. PipeWire's own nodes for
+/// V4L2 and libcamera cameras do, and so do those cameras through a portal; nothing else does: of everything else, a frame
+/// shows its picture for as long as it is held, in place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Unguarded {
+    /// A copy of each picture. The default, because nobody else knows how long a frame is held: an encoder, a photo or another
+    /// application that has it for a fifth of a second would have another picture than it was given, or parts of two, and
+    /// could not see it. A copy is slower and right, and the [hop](super::Source::hop) says that it is made, and why.
+    #[default]
+    Copy,
+    /// The camera's own memory: no copy, and dma-bufs where the node has them. For consumers that are done with a picture when
+    /// the next ones come, as a preview is. [`Stats::overwritten`](super::Stats::overwritten) counts what went wrong.
+    InPlace,
+}
+
 /// What to open, and how the pictures are to be. A camera may give the nearest that it has.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -234,6 +250,8 @@ pub struct Wish {
     pub consumer: FormatSet,
     /// Whether there are pictures while the camera is gone: see [`Placeholder`](super::Placeholder).
     pub placeholder: bool,
+    /// What is handed out of cameras that fill their buffers again whoever holds them: copies unless said otherwise.
+    pub unguarded: Unguarded,
     /// How long the user may take to answer a portal's dialogue, during which [`Source::open`](super::Source::open) blocks.
     /// A minute unless said otherwise.
     pub patience: Duration,
@@ -249,6 +267,7 @@ impl Default for Wish {
             memory: Memory::Best,
             consumer: readable(),
             placeholder: false,
+            unguarded: Unguarded::default(),
             patience: Duration::from_secs(60),
         }
     }
@@ -303,6 +322,13 @@ impl Wish {
     #[must_use]
     pub fn placeholder(mut self, placeholder: bool) -> Self {
         self.placeholder = placeholder;
+        self
+    }
+
+    /// Says what is handed out of cameras that fill their buffers again whoever holds them.
+    #[must_use]
+    pub fn unguarded(mut self, unguarded: Unguarded) -> Self {
+        self.unguarded = unguarded;
         self
     }
 
