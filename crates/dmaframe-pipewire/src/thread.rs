@@ -67,6 +67,30 @@ impl Connection {
     }
 }
 
+/// What the builders of both kinds of streams let their user say of the connection.
+macro_rules! connection_setters {
+    () => {
+        /// Another daemon than the default one; takes the descriptor of its socket.
+        pub fn remote(mut self, remote: std::os::fd::OwnedFd) -> Self {
+            self.connection.remote = Some(remote);
+            self
+        }
+
+        /// How long the daemon may take to answer in `start`. 5 s unless said otherwise.
+        pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.connection.timeout = timeout;
+            self
+        }
+
+        /// A property of the node, beside or in place of ours.
+        pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+            self.connection.properties.push((key.into(), value.into()));
+            self
+        }
+    };
+}
+pub(crate) use connection_setters;
+
 /// The running thread; stopped and joined when dropped (by itself: only stopped).
 #[derive(Debug)]
 pub(crate) struct LoopThread {

@@ -29,6 +29,22 @@ impl Signal {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 
+    /// What `look` finds, as soon as it does: it is asked again whenever this is readable. `None` at the deadline.
+    pub(crate) fn until<T>(
+        &self,
+        deadline: Deadline,
+        look: impl Fn() -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
+        loop {
+            if let Some(found) = look()? {
+                return Ok(Some(found));
+            }
+            if !self.wait(deadline)? {
+                return Ok(None);
+            }
+        }
+    }
+
     /// Waits until it is readable. `false` when the deadline passed first.
     pub(crate) fn wait(&self, deadline: Deadline) -> Result<bool, Error> {
         loop {

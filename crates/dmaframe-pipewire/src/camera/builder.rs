@@ -1,8 +1,6 @@
 //! Building a virtual camera.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dmaframe_alloc::{Allocator, Chain};
 use dmaframe_core::negotiate::FormatSet;
@@ -12,7 +10,7 @@ use super::worker::{Config, Worker};
 use super::{Shared, VirtualCamera};
 use crate::error::Error;
 use crate::negotiate::Taken;
-use crate::thread::{Connection, LoopThread};
+use crate::thread::{Connection, LoopThread, connection_setters};
 
 /// What a virtual camera is to be like; made by [`VirtualCamera::builder`].
 #[derive(Debug)]
@@ -46,11 +44,7 @@ impl CameraBuilder {
         }
     }
 
-    /// Another daemon than the default one; takes the descriptor of its socket.
-    pub fn remote(mut self, remote: OwnedFd) -> Self {
-        self.connection.remote = Some(remote);
-        self
-    }
+    connection_setters!();
 
     /// What is offered, best liked first; `XRGB8888 LINEAR` unless said otherwise. Which of a consumer's modifiers is
     /// taken, the allocator decides by making one buffer.
@@ -112,18 +106,6 @@ impl CameraBuilder {
     /// get frames when they are ready.
     pub fn explicit_sync(mut self, device: TimelineDevice) -> Self {
         self.timelines = Some(device);
-        self
-    }
-
-    /// How long the daemon may take to answer in [`CameraBuilder::start`]. 5 s unless said otherwise.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.connection.timeout = timeout;
-        self
-    }
-
-    /// A property of the node, beside or in place of ours.
-    pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.connection.properties.push((key.into(), value.into()));
         self
     }
 

@@ -296,15 +296,7 @@ impl VirtualCamera {
     /// # Errors
     /// Whatever ended the camera; the same again at each call, after everything that came before it.
     pub fn next(&self, deadline: impl Into<Deadline>) -> Result<Option<CameraEvent>, Error> {
-        let deadline = deadline.into();
-        loop {
-            if let Some(event) = self.try_next()? {
-                return Ok(Some(event));
-            }
-            if !self.shared.ready.wait(deadline)? {
-                return Ok(None);
-            }
-        }
+        self.shared.ready.until(deadline.into(), || self.try_next())
     }
 
     /// The next event if there is one. Does not block.

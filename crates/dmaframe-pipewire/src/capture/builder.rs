@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::{Budget, Fourcc, Modifier, Size, Starvation, TimelineDevice};
@@ -11,7 +10,7 @@ use super::worker::{Config, Worker};
 use super::{CaptureStream, Shared};
 use crate::error::Error;
 use crate::negotiate::Taken;
-use crate::thread::{Connection, LoopThread};
+use crate::thread::{Connection, LoopThread, connection_setters};
 
 /// Which node to read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,11 +105,7 @@ impl CaptureBuilder {
         self
     }
 
-    /// Another daemon than the default one; takes the descriptor of its socket.
-    pub fn remote(mut self, remote: OwnedFd) -> Self {
-        self.connection.remote = Some(remote);
-        self
-    }
+    connection_setters!();
 
     /// How the stream is called in `pw-top` and the like.
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -182,18 +177,6 @@ impl CaptureBuilder {
     /// imported into it. PipeWire 1.2 on both sides; with an older one this does nothing.
     pub fn explicit_sync(mut self, device: TimelineDevice) -> Self {
         self.timelines = Some(device);
-        self
-    }
-
-    /// How long the daemon may take to answer in [`CaptureBuilder::start`]. 5 s unless said otherwise.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.connection.timeout = timeout;
-        self
-    }
-
-    /// A property of the node, beside or in place of ours.
-    pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.connection.properties.push((key.into(), value.into()));
         self
     }
 

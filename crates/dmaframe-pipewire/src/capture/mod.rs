@@ -208,15 +208,7 @@ impl CaptureStream {
     /// else ended the stream: the same again at each call, after everything that came before it. [`Error::Os`] when the
     /// wait is refused.
     pub fn next(&self, deadline: impl Into<Deadline>) -> Result<Option<Event>, Error> {
-        let deadline = deadline.into();
-        loop {
-            if let Some(event) = self.try_next()? {
-                return Ok(Some(event));
-            }
-            if !self.shared.ready.wait(deadline)? {
-                return Ok(None);
-            }
-        }
+        self.shared.ready.until(deadline.into(), || self.try_next())
     }
 
     /// The next event if there is one. Does not block.
