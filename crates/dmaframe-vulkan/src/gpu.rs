@@ -67,6 +67,16 @@ impl Gpu {
         self.0.identity.driver
     }
 
+    /// Whether the CPU can write into memory that the device reads as well as any: what integrated GPUs have, and GPUs made of
+    /// software. A copy from staging memory into the device's own gains nothing there.
+    ///
+    /// A discrete GPU's memory never counts, whatever of it the CPU can see (a resizable BAR): there one of the two
+    /// reaches it over the bus. Nor does a virtual GPU's, of which nobody knows where it is.
+    #[must_use]
+    pub fn has_unified_memory(&self) -> bool {
+        self.0.is_unified()
+    }
+
     /// The queue family that work and ownership transfers are for.
     #[must_use]
     pub fn queue_family(&self) -> u32 {

@@ -16,7 +16,7 @@ use crate::queue::Queue;
 use crate::sys::commands::RawQueue;
 use crate::sys::context::{Context, Owner};
 use crate::sys::host::HostPages;
-use crate::sys::memory;
+use crate::sys::memory::{self, BoundBuffer};
 use crate::sys::semaphore::Semaphore;
 
 /// Somebody else's device.
@@ -163,6 +163,19 @@ pub struct OwnedImage {
 }
 
 impl BufferImport {
+    /// Another buffer over staging memory ([`Upload`](crate::Upload)), for a caller that destroys it himself but not the memory
+    /// (wgpu-hal's `from_raw`). `None` where this is no such memory.
+    ///
+    /// It may live longer than this import, but work that uses it has to be done by then: the ring writes the memory again,
+    /// or it is freed.
+    ///
+    /// # Errors
+    /// [`Refusal::Vk`].
+    pub fn alias(&self) -> Result<Option<vk::Buffer>, Refusal> {
+        let alias = self.staging().map(BoundBuffer::alias).transpose()?;
+        Ok(alias.map(memory::Buffer::into_handle))
+    }
+
     /// Gives the handles to a caller that destroys them itself (wgpu-hal's `from_raw_managed`).
     ///
     /// The device must outlive them, which is the caller's business from here on.

@@ -15,7 +15,7 @@ use crate::threads;
 /// A ring of staging buffers that frames are copied into, kept from frame to frame: nothing is allocated for a frame.
 ///
 /// Each buffer is host-visible and holds the picture tightly packed. A GPU can read it in shaders as it is, or copy it
-/// on. Every frame costs a CPU copy, which is what the other routes avoid;
+/// on, which gains nothing where memory is unified ([`Gpu::has_unified_memory`]). Every frame costs a CPU copy, which is what the other routes avoid;
 /// up to eight threads, half of the machine's cores at most, share the copy of a large one.
 #[derive(Debug)]
 pub struct Upload {
@@ -32,6 +32,14 @@ fn staging_usage() -> vk::BufferUsageFlags {
     vk::BufferUsageFlags::TRANSFER_SRC
         | vk::BufferUsageFlags::TRANSFER_DST
         | vk::BufferUsageFlags::STORAGE_BUFFER
+}
+
+/// Where shaders read as well as anywhere, the memory is the device's own: nothing but a shader may ever read it.
+fn liked(gpu: &Gpu) -> vk::MemoryPropertyFlags {
+    match gpu.has_unified_memory() {
+        true => vk::MemoryPropertyFlags::DEVICE_LOCAL,
+        false => vk::MemoryPropertyFlags::empty(),
+    }
 }
 
 impl Upload {
@@ -71,7 +79,7 @@ impl Upload {
         let index = match free {
             Some(index) => index,
             None if slots.len() < self.limit => {
-                let slot = MappedBuffer::new(&self.gpu, &self.layout, staging_usage())
+                let slot = MappedBuffer::new(&self.gpu, &self.layout, staging_usage(), liked(&self.gpu))
                     .map_err(Error::refused(Route::Upload))?;
                 slots.push(slot);
                 slots.len() - 1
@@ -108,8 +116,8 @@ impl Readback {
     /// [`Error::Frame`] for a format without geometry, [`Error::Refused`] when no memory can be had.
     pub fn new(gpu: &Gpu, fourcc: Fourcc, size: Size) -> Result<Self, Error> {
         let layout = image_layout(fourcc, size)?;
-        let mapped =
-            MappedBuffer::new(gpu, &layout, staging_usage()).map_err(Error::refused(Route::Upload))?;
+        let mapped = MappedBuffer::new(gpu, &layout, staging_usage(), vk::MemoryPropertyFlags::empty())
+            .map_err(Error::refused(Route::Upload))?;
         Ok(Self {
             mapped,
             tight: Vec::new(),

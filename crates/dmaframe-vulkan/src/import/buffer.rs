@@ -319,6 +319,11 @@ impl BufferImport {
         barriers
     }
 
+    /// Its one buffer, where it is staging memory.
+    pub(crate) fn staging(&self) -> Option<&BoundBuffer> {
+        self.buffers.first().filter(|_| self.route == Route::Upload)
+    }
+
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.context
     }

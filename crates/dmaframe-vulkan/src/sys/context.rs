@@ -39,6 +39,7 @@ pub(crate) struct Identity {
     pub(crate) driver: vk::DriverId,
     /// As the driver counts; Mesa's are Vulkan version numbers.
     pub(crate) driver_version: u32,
+    pub(crate) kind: vk::PhysicalDeviceType,
     pub(crate) name: String,
 }
 
@@ -121,6 +122,18 @@ impl Context {
             .filter(|(index, _)| bits & (1 << index) != 0)
             .find(|(_, kind)| kind.property_flags.contains(flags))
             .and_then(|(index, _)| u32::try_from(index).ok())
+    }
+
+    /// Whether CPU and device have one memory, and some of it that both may use.
+    pub(crate) fn is_unified(&self) -> bool {
+        let one = matches!(
+            self.identity.kind,
+            vk::PhysicalDeviceType::INTEGRATED_GPU | vk::PhysicalDeviceType::CPU
+        );
+        let both = vk::MemoryPropertyFlags::DEVICE_LOCAL
+            | vk::MemoryPropertyFlags::HOST_VISIBLE
+            | vk::MemoryPropertyFlags::HOST_COHERENT;
+        one && self.memory_type(u32::MAX, both).is_some()
     }
 
     pub(crate) fn need_sync_fd(&self, export: bool) -> Result<(), Refusal> {

@@ -96,16 +96,22 @@ unsafe impl Send for MappedBuffer {}
 unsafe impl Sync for MappedBuffer {}
 
 impl MappedBuffer {
-    /// For a picture of this layout, which must be linear in one object.
-    pub(crate) fn new(gpu: &Gpu, layout: &Layout, usage: vk::BufferUsageFlags) -> Result<Self, Refusal> {
+    /// For a picture of this layout, which must be linear in one object. In memory that has `liked` too, if some can be had.
+    pub(crate) fn new(
+        gpu: &Gpu,
+        layout: &Layout,
+        usage: vk::BufferUsageFlags,
+        liked: vk::MemoryPropertyFlags,
+    ) -> Result<Self, Refusal> {
         let context = &gpu.0;
         let size = layout.object_len(0).next_multiple_of(4).max(4);
         let buffer = Buffer::new(context, size, usage, vk::ExternalMemoryHandleTypeFlags::empty())?;
-        let memory = Memory::plain(
-            context,
+        let (needs, mapped) = (
             buffer.needs(),
             vk::MemoryPropertyFlags::HOST_VISIBLE | vk::MemoryPropertyFlags::HOST_COHERENT,
-        )?;
+        );
+        let memory = Memory::plain(context, needs, mapped | liked)
+            .or_else(|_| Memory::plain(context, needs, mapped))?;
         let bound = buffer.bind(memory)?;
         // SAFETY: host-visible memory that is not mapped yet; freeing it unmaps it.
         let start = unsafe {

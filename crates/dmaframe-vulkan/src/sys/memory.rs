@@ -336,6 +336,11 @@ impl Buffer {
     pub(crate) fn handle(&self) -> vk::Buffer {
         self.handle
     }
+
+    /// Gives the handle up without destroying the buffer.
+    pub(crate) fn into_handle(mut self) -> vk::Buffer {
+        std::mem::take(&mut self.handle)
+    }
 }
 
 impl Drop for Buffer {
@@ -367,6 +372,22 @@ impl BoundBuffer {
 
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Another buffer over ordinary memory of ours, of the same size and for the same uses. It may live longer than the
+    /// memory, but not be used any more then.
+    pub(crate) fn alias(&self) -> Result<Buffer, Refusal> {
+        let (context, none) = (&self.buffer.context, vk::ExternalMemoryHandleTypeFlags::empty());
+        let alias = Buffer::new(context, self.buffer.size, self.buffer.usage, none)?;
+        // SAFETY: a fresh buffer and live memory, which was made for one of the same requirements: those of buffers that are
+        // made alike are alike.
+        unsafe {
+            context
+                .device
+                .bind_buffer_memory(alias.handle, self.memory.handle(), 0)
+        }
+        .map_err(Refusal::vk("vkBindBufferMemory"))?;
+        Ok(alias)
     }
 
     /// Gives both handles up without destroying them, and what has to outlive them.

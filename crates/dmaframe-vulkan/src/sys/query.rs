@@ -22,6 +22,7 @@ pub(crate) fn identity(instance: &ash::Instance, physical: vk::PhysicalDevice) -
         api_version: basic.api_version,
         driver: driver.driver_id,
         driver_version: basic.driver_version,
+        kind: basic.device_type,
         name: text(basic.device_name_as_c_str().ok()),
     }
 }
