@@ -15,8 +15,8 @@ use crate::threads;
 /// A ring of staging buffers that frames are copied into, kept from frame to frame: nothing is allocated for a frame.
 ///
 /// Each buffer is host-visible and holds the picture tightly packed. A GPU can read it in shaders as it is, or copy it
-/// on, which gains nothing where memory is unified ([`Gpu::has_unified_memory`]). Every frame costs a CPU copy, which is what the other routes avoid;
-/// up to eight threads, half of the machine's cores at most, share the copy of a large one.
+/// on, which gains nothing where memory is unified ([`Gpu::has_unified_memory`]). Every frame costs a CPU copy, which is what
+/// the other routes avoid; up to eight threads, half of the machine's cores at most, share the copy of a large one.
 #[derive(Debug)]
 pub struct Upload {
     gpu: Gpu,
@@ -34,7 +34,7 @@ fn staging_usage() -> vk::BufferUsageFlags {
         | vk::BufferUsageFlags::STORAGE_BUFFER
 }
 
-/// Where shaders read as well as anywhere, the memory is the device's own: nothing but a shader may ever read it.
+/// The device's own memory, where it can be mapped for nothing. The CPU only writes there, so it need not be cached.
 fn liked(gpu: &Gpu) -> vk::MemoryPropertyFlags {
     match gpu.has_unified_memory() {
         true => vk::MemoryPropertyFlags::DEVICE_LOCAL,
