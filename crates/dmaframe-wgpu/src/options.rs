@@ -200,6 +200,9 @@ pub struct GpuOptions {
     pub vulkan: bool,
     /// Where fences are exported.
     pub export: FenceExport,
+    /// Whether shaders read uploads where the CPU wrote them, if the device's memory is one with the CPU's
+    /// ([`has_unified_memory`](dmaframe_vulkan::Gpu::has_unified_memory)). Without, the GPU copies them on as on any other.
+    pub in_place: bool,
     /// Exports fail as if descriptors had run out: for tests.
     #[doc(hidden)]
     pub broken_exports: bool,
@@ -210,6 +213,7 @@ impl Default for GpuOptions {
         Self {
             vulkan: true,
             export: FenceExport::Auto,
+            in_place: true,
             broken_exports: false,
         }
     }
@@ -220,6 +224,13 @@ impl GpuOptions {
     #[must_use]
     pub fn without_vulkan(mut self) -> Self {
         self.vulkan = false;
+        self
+    }
+
+    /// Has the GPU copy uploads on, whatever its memory.
+    #[must_use]
+    pub fn without_in_place(mut self) -> Self {
+        self.in_place = false;
         self
     }
 

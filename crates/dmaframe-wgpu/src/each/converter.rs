@@ -104,6 +104,21 @@ impl Converter {
         conversion: &Conversion,
     ) -> Result<Converted, ConvertError> {
         let picture = picture.into();
+        let done = self.record(encoder, picture, target, conversion)?;
+        if let Some(reading) = picture.reading() {
+            encoder.on_submitted_work_done(move || drop(reading));
+        }
+        Ok(done)
+    }
+
+    /// [`Self::encode`] for what is submitted with its import ([`Gpu::submit`]), which holds what is read.
+    pub(super) fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        picture: Picture<'_>,
+        target: &Target<'_>,
+        conversion: &Conversion,
+    ) -> Result<Converted, ConvertError> {
         let area = target.area();
         if let Some(format) = target.storage_format() {
             let stage = Stage::Compute {
@@ -149,11 +164,15 @@ impl Converter {
         target: &PassTarget,
         conversion: &Conversion,
     ) -> Result<Converted, ConvertError> {
+        let picture = picture.into();
         let key = RenderKey::of(target);
         let area = target.area;
-        let plan = self.plan(&picture.into(), area, conversion, Stage::Render, key.format)?;
+        let plan = self.plan(&picture, area, conversion, Stage::Render, key.format)?;
         let (pipeline, group) = self.state().render(self, &plan, key)?;
         self.draw(pass, area, (&pipeline, &group));
+        if let Some(reading) = picture.reading() {
+            pass.on_submitted_work_done(move || drop(reading));
+        }
         Ok(plan.done)
     }
 
@@ -171,7 +190,7 @@ impl Converter {
             label: Some("dmaframe convert"),
         };
         let mut encoder = self.gpu.device().create_command_encoder(&descriptor);
-        let done = self.encode(&mut encoder, imported, target, conversion)?;
+        let done = self.record(&mut encoder, imported.into(), target, conversion)?;
         let submission = self.gpu.submit(&[imported], [encoder.finish()])?;
         Ok((submission, done))
     }

@@ -39,6 +39,8 @@ struct Inner {
     foreign: bool,
     export_blocks: bool,
     broken_exports: bool,
+    /// Uploads are read where the CPU wrote them.
+    in_place: bool,
     /// The counter's last value, given out in somebody's turn.
     counter: AtomicU64,
     order: Arc<Order>,
@@ -68,6 +70,9 @@ impl Gpu {
         let lavapipe = vulkan
             .as_ref()
             .is_some_and(|gpu| gpu.driver() == vk::DriverId::MESA_LLVMPIPE);
+        let unified = vulkan
+            .as_ref()
+            .is_some_and(dmaframe_vulkan::Gpu::has_unified_memory);
         let foreign = vulkan
             .as_ref()
             .is_some_and(|gpu| gpu.extensions().has(ext::queue_family_foreign::NAME));
@@ -90,6 +95,7 @@ impl Gpu {
                 FenceExport::Thread => true,
             },
             broken_exports: options.broken_exports,
+            in_place: options.in_place && unified,
             counter: AtomicU64::new(0),
             order,
             tracker: Tracker::new(timeline, Box::new(move || marker::poll(&polled)), flush),
@@ -142,6 +148,10 @@ impl Gpu {
 
     pub(super) fn broken_exports(&self) -> bool {
         self.0.broken_exports
+    }
+
+    pub(super) fn reads_in_place(&self) -> bool {
+        self.0.in_place
     }
 
     pub(super) fn downgrade(&self) -> WeakGpu {

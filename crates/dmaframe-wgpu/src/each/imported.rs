@@ -1,5 +1,6 @@
 //! A frame as a shader sees it.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use arrayvec::ArrayVec;
 use dmaframe_core::Frame;
 use dmaframe_vulkan::ash::vk;
 
+use super::in_place::{self, Reading};
 use super::{Gpu, wgpu};
 use crate::{Error, Route};
 
@@ -61,6 +63,8 @@ pub(super) struct Kept {
     pub(super) target: vk::Buffer,
     /// Whether all of such a buffer has been written: memory comes with what others left in it.
     pub(super) filled: AtomicBool,
+    /// Where the CPU has written the picture, if the GPU reads it there. It goes after its buffers.
+    memory: Option<in_place::Memory>,
 }
 
 impl Kept {
@@ -72,6 +76,15 @@ impl Kept {
             users: AtomicUsize::new(0),
             target: vk::Buffer::null(),
             filled: AtomicBool::new(false),
+            memory: None,
+        }
+    }
+
+    /// What the CPU has written, where it lies.
+    pub(super) fn in_place(source: Source, memory: in_place::Memory) -> Self {
+        Self {
+            memory: Some(memory),
+            ..Self::new(Route::Upload, source, Shared::default())
         }
     }
 
@@ -86,6 +99,21 @@ impl Kept {
     /// Whether the memory is other devices' too.
     pub(super) fn is_shared(&self) -> bool {
         !self.shared.buffers.is_empty() || !self.shared.images.is_empty()
+    }
+
+    /// Whether work that reads it has to hold it until it is done. Else wgpu does that, and the next picture's copy waits for
+    /// the work.
+    pub(super) fn is_held_by_work(&self) -> bool {
+        self.is_shared() || self.memory.is_some()
+    }
+
+    /// What such work holds.
+    pub(super) fn until_read(self: &Arc<Self>) -> Box<dyn Any + Send> {
+        match &self.memory {
+            // Not all of it: it is not the application that holds it then.
+            Some(memory) => Box::new(Arc::clone(memory.staged())),
+            None => Box::new(Arc::clone(self)),
+        }
     }
 }
 
@@ -125,6 +153,13 @@ impl Imported {
         !self.kept.is_shared()
     }
 
+    /// Whether the GPU reads it where the CPU wrote it: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        self.kept.memory.is_some()
+    }
+
     /// Whether somebody has taken the memory over and not given it back: for tests.
     #[doc(hidden)]
     #[must_use]
@@ -137,6 +172,12 @@ impl Imported {
         &self.kept.source
     }
 
+    /// For work of this crate that is recorded for somebody else to submit.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        let memory = self.kept.memory.as_ref()?;
+        Some(Reading::new(&self.gpu, memory.staged()))
+    }
+
     /// Where its pixels are, for shaders of the application's own.
     ///
     /// wgpu has no buffers that a shader can only read, so from here on CPU views of a frame that came by
@@ -144,9 +185,16 @@ impl Imported {
     /// ([`Object::lend`](dmaframe_core::Object::lend)). Writing into it shows in the producer's memory. Textures and
     /// copies are not shared with anybody that minds.
     ///
+    /// Where the GPU reads uploads in the CPU's memory (integrated GPUs) this makes the copy that other GPUs have made when
+    /// they import, and has the importer make it there from then on.
+    ///
     /// # Errors
-    /// [`Error::Frame`] while a CPU view of the frame is alive.
+    /// [`Error::Frame`] while a CPU view of the frame is alive; where a copy is made, those of
+    /// [`Importer::import`](super::Importer::import).
     pub fn lend(&self) -> Result<&Source, Error> {
+        if let Some(memory) = &self.kept.memory {
+            return memory.lend(&self.gpu);
+        }
         if self.route() == Route::Buffer {
             for (index, object) in self.frame.buffer().objects().iter().enumerate() {
                 let _ = object.lend(index)?;

@@ -53,7 +53,7 @@ pub struct Importer {
     options: ImportOptions,
     cache: Mutex<ImportCache<Known>>,
     verdicts: Verdicts,
-    copies: Copies,
+    copies: Arc<Copies>,
     uploads: Uploads,
 }
 
@@ -71,7 +71,7 @@ impl Importer {
             gpu: gpu.clone(),
             cache: Mutex::new(ImportCache::counting(options.capacity, Known::buffer_handles)),
             verdicts: Verdicts::default(),
-            copies: Copies::new(options.slots),
+            copies: Arc::new(Copies::new(options.slots)),
             uploads: Uploads::new(options.slots),
             options,
         }
@@ -81,7 +81,7 @@ impl Importer {
     ///
     /// Imports of dma-bufs do not block; the second one of a buffer costs no system call and no allocation. Routes that
     /// copy ([`Route::HostPointer`], [`Route::Upload`]) submit the copy at once, and wait for the frame's fences and for
-    /// their own memory, [`ImportOptions::wait`] at most.
+    /// their own memory, [`ImportOptions::wait`] at most. An upload has no copy to submit where CPU and GPU have one memory.
     ///
     /// # Errors
     /// [`Error::NoRoute`] with the reason of each route; [`Error::Timeout`], [`Error::Busy`] when so many copies are in

@@ -11,6 +11,7 @@ mod host;
 mod images;
 mod imported;
 mod importer;
+mod in_place;
 mod marker;
 mod open;
 mod order;

@@ -56,9 +56,7 @@ impl Tracked {
             frames: vec![(frame, Access::Read)],
             ..Work::default()
         };
-        if let Some(kept) = kept {
-            work.keep.push(Box::new(kept));
-        }
+        work.keep.extend(kept.map(|kept| kept.until_read()));
         gpu.run(work)
     }
 
@@ -69,7 +67,7 @@ impl Tracked {
             What::Frame(frame) => holds.frames.push((frame, Access::Read)),
             What::Import(imported) => {
                 holds.frames.push((imported.frame, Access::Read));
-                holds.keep.push(Box::new(imported.kept));
+                holds.keep.push(imported.kept.until_read());
             }
             What::Acquired(acquired) => holds.keep.push(Box::new(acquired.after_encoder())),
         }
@@ -110,7 +108,7 @@ impl Acquired {
         self.over = true;
         let mut work = Work {
             frames: vec![(self.frame.clone(), Access::Read)],
-            keep: vec![Box::new(Arc::clone(&self.kept))],
+            keep: vec![self.kept.until_read()],
             ..Work::default()
         };
         let turn = self.gpu.turn();

@@ -255,9 +255,9 @@ impl Processor {
         let mut encoder = self.gpu.device().create_command_encoder(&descriptor);
         let output = target.view();
         let colors = stage.picture.as_ref().unwrap_or(&output);
-        self.converter.encode(
+        self.converter.record(
             &mut encoder,
-            imported,
+            imported.into(),
             &Target::new(colors),
             &self.options.conversion,
         )?;

@@ -67,13 +67,15 @@ impl Gpu {
             if !imported.gpu.is_same(self) {
                 return Err(Error::OtherDevice);
             }
+            if imported.kept.is_held_by_work() {
+                work.keep.push(imported.kept.until_read());
+            }
             if imported.is_copy() {
                 continue;
             }
             let wait = self.ready(&imported.frame, Access::Read, imported.wait)?;
             work.waits.extend(wait);
             work.frames.push((imported.frame.clone(), Access::Read));
-            work.keep.push(Box::new(Arc::clone(&imported.kept)));
         }
         Ok(work)
     }

@@ -1,5 +1,6 @@
 //! The last resort: the CPU copies the picture into memory that the device reads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,14 @@ use super::imported::{Kept, PlaneBuffer, Shared};
 use super::importer::{Tried, fits, refused};
 use super::scope::scoped;
 use super::submission::gone;
-use super::{Gpu, Source, wgpu};
+use super::{Gpu, Source, in_place, wgpu};
 use crate::{Error, Refusal, Route};
 
 /// Most kinds of pictures (format and size) that have memory at a time.
 const KINDS: usize = 4;
 /// Staging buffers of a kind, made when needed: one being written, one being copied, one whose copy's end is marked by that
 /// one's, and one to spare.
-const STAGES: usize = 4;
+pub(super) const STAGES: usize = 4;
 /// How long one wait for a staging buffer is.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -28,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(2);
 pub(super) struct Uploads {
     rings: Mutex<Vec<Ring>>,
     slots: usize,
+    /// A picture that the GPU would have read where the CPU wrote it has been lent: the application has shaders of its own.
+    lent: Arc<AtomicBool>,
 }
 
 /// For one format and size.
@@ -40,6 +43,8 @@ struct Ring {
 
 #[derive(Debug)]
 enum Way {
+    /// Mapped memory that shaders read.
+    InPlace(Arc<in_place::Ring>),
     /// Mapped memory of the driver's, and a copy by the GPU.
     Staged(Arc<Upload>),
     /// wgpu's own way, on other backends.
@@ -51,20 +56,22 @@ impl Uploads {
         Self {
             rings: Mutex::new(Vec::new()),
             slots,
+            lent: Arc::default(),
         }
     }
 
-    /// Copies the frame, whose memory is not needed any more when this returns; on into the GPU's with the batch.
+    /// Copies the frame, whose memory is not needed any more when this returns; on into the GPU's with the batch, where that
+    /// is needed.
     pub(super) fn upload(
         &self,
         gpu: &Gpu,
-        copies: &Copies,
+        copies: &Arc<Copies>,
         frame: &Frame,
         wait: Duration,
         batch: &mut Batch,
     ) -> Result<Tried, Error> {
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = match ring(gpu, &mut rings, frame.fourcc(), frame.layout().size()) {
+        let ring = match self.ring(gpu, &mut rings, (frame.fourcc(), frame.layout().size())) {
             Ok(ring) => ring,
             Err(refusal) => return Ok(Tried::Refused(refusal)),
         };
@@ -74,6 +81,11 @@ impl Uploads {
         let upload = match &mut ring.way {
             Way::Written { targets, tight } => {
                 return written(gpu, frame, wait, &ring.layout, targets, tight, self.slots);
+            }
+            Way::InPlace(ring) => {
+                let ring = Arc::clone(ring);
+                drop(rings);
+                return ring.upload(gpu, copies, frame, wait, batch);
             }
             Way::Staged(upload) => Arc::clone(upload),
         };
@@ -91,10 +103,62 @@ impl Uploads {
         };
         copies.copy(gpu, copy, batch)
     }
+
+    fn ring<'a>(
+        &self,
+        gpu: &Gpu,
+        rings: &'a mut Vec<Ring>,
+        (fourcc, size): (Fourcc, Size),
+    ) -> Result<&'a mut Ring, Refusal> {
+        let now = rings.iter().map(|ring| ring.used).max().unwrap_or(0) + 1;
+        let found = rings
+            .iter()
+            .position(|ring| (ring.layout.fourcc(), ring.layout.size()) == (fourcc, size));
+        let index = match found {
+            Some(index) => {
+                if matches!(rings[index].way, Way::InPlace(_)) && self.lent.load(Ordering::Relaxed) {
+                    rings[index].way = self.way(gpu, (fourcc, size))?;
+                }
+                index
+            }
+            None => {
+                let layout = Layout::tight(fourcc, size).map_err(FrameError::from)?;
+                if rings.len() >= KINDS {
+                    let oldest = rings.iter().enumerate().min_by_key(|(_, ring)| ring.used);
+                    if let Some(oldest) = oldest.map(|(index, _)| index) {
+                        rings.swap_remove(oldest);
+                    }
+                }
+                let way = self.way(gpu, (fourcc, size))?;
+                rings.push(Ring { layout, way, used: 0 });
+                rings.len() - 1
+            }
+        };
+        rings[index].used = now;
+        Ok(&mut rings[index])
+    }
+
+    fn way(&self, gpu: &Gpu, (fourcc, size): (Fourcc, Size)) -> Result<Way, Refusal> {
+        let Some(vulkan) = gpu.vulkan() else {
+            return Ok(Way::Written {
+                targets: Vec::new(),
+                tight: Vec::new(),
+            });
+        };
+        let way = match gpu.reads_in_place() && !self.lent.load(Ordering::Relaxed) {
+            true => in_place::Ring::new(vulkan, (fourcc, size), self.slots, &self.lent)
+                .map(|ring| Way::InPlace(Arc::new(ring))),
+            false => Upload::new(vulkan, fourcc, size, STAGES).map(|upload| Way::Staged(Arc::new(upload))),
+        };
+        way.map_err(|error| match error {
+            dmaframe_vulkan::Error::Frame(error) => error.into(),
+            _ => Refusal::NotVulkan,
+        })
+    }
 }
 
 /// Copies into staging memory, when some is free.
-fn stage(
+pub(super) fn stage(
     gpu: &Gpu,
     upload: &Upload,
     frame: &Frame,
@@ -118,7 +182,9 @@ fn stage(
                 if gpu.tracker().core().is_lost() {
                     return Err(gone("work was lost before"));
                 }
-                // Copies hold it. The thread that sees their ends lets one go, soon.
+                // Work holds it: that of encoders is seen to be done when somebody polls.
+                gpu.tracker().core().polled();
+                // The thread that sees the ends of the rest lets one go, soon.
                 match gpu.outstanding() {
                     0 => std::thread::sleep(left.min(LOOK / 10)),
                     some => {
@@ -185,45 +251,6 @@ fn written(
         })?;
     }
     Ok(Tried::Taken(Arc::clone(target)))
-}
-
-fn ring<'a>(
-    gpu: &Gpu,
-    rings: &'a mut Vec<Ring>,
-    fourcc: Fourcc,
-    size: Size,
-) -> Result<&'a mut Ring, Refusal> {
-    let now = rings.iter().map(|ring| ring.used).max().unwrap_or(0) + 1;
-    let found = rings
-        .iter()
-        .position(|ring| (ring.layout.fourcc(), ring.layout.size()) == (fourcc, size));
-    let index = match found {
-        Some(index) => index,
-        None => {
-            let layout = Layout::tight(fourcc, size).map_err(FrameError::from)?;
-            if rings.len() >= KINDS {
-                let oldest = rings.iter().enumerate().min_by_key(|(_, ring)| ring.used);
-                if let Some(oldest) = oldest.map(|(index, _)| index) {
-                    rings.swap_remove(oldest);
-                }
-            }
-            let way = match gpu.vulkan() {
-                None => Way::Written {
-                    targets: Vec::new(),
-                    tight: Vec::new(),
-                },
-                Some(vulkan) => match Upload::new(vulkan, fourcc, size, STAGES) {
-                    Ok(upload) => Way::Staged(Arc::new(upload)),
-                    Err(dmaframe_vulkan::Error::Frame(error)) => return Err(error.into()),
-                    Err(_) => return Err(Refusal::NotVulkan),
-                },
-            };
-            rings.push(Ring { layout, way, used: 0 });
-            rings.len() - 1
-        }
-    };
-    rings[index].used = now;
-    Ok(&mut rings[index])
 }
 
 fn target(gpu: &Gpu, layout: &Layout, size: u64) -> Result<Kept, Error> {

@@ -178,8 +178,14 @@ const MANY: u8 = 7;
 
 #[test]
 fn frames_imported_together_are_what_each_is_alone_with_one_submission_of_copies() {
-    let Some(bench) = Bench::ours() else { return };
-    for route in [Route::HostPointer, Route::Upload] {
+    let (Some(bench), Some(in_place)) = (Bench::ours().map(copying), Bench::ours()) else {
+        return;
+    };
+    for (bench, route) in [
+        (&bench, Route::HostPointer),
+        (&bench, Route::Upload),
+        (&in_place, Route::Upload),
+    ] {
         let importer = only(&bench.gpu, route);
         let frames: Vec<_> = (0..MANY)
             .map(|seed| memfd_frame(Fourcc::NV12, SIZE, ODD, seed))
@@ -206,6 +212,7 @@ fn frames_imported_together_are_what_each_is_alone_with_one_submission_of_copies
             assert!(bench.gpu.settle(crate::common::SOON));
         }
     }
+    in_place.done();
     bench.done();
 }
 
@@ -253,10 +260,17 @@ fn uploads_are_exact(bench: Bench) {
     bench.done();
 }
 
+/// As on a GPU with memory of its own; `in_place.rs` has the others.
+fn copying(bench: Bench) -> Bench {
+    let options = GpuOptions::default().without_in_place();
+    let gpu = Gpu::with_options(bench.gpu.device(), bench.gpu.queue(), options);
+    Bench { gpu, ..bench }
+}
+
 #[test]
 fn every_format_is_uploaded_where_nothing_else_is_possible() {
     if let Some(bench) = Bench::plain() {
-        uploads_are_exact(bench);
+        uploads_are_exact(copying(bench));
     }
 }
 

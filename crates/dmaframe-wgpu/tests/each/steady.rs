@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dmaframe_core::{Fence, Fourcc, FrameMeta, ReturnQueue, Size};
 use dmaframe_testkit::{Leaks, rss_kib};
-use dmaframe_wgpu::Route;
+use dmaframe_wgpu::{GpuOptions, Route};
 
 use crate::common::{SOON, TIGHT, memfd_frame, udmabuf_frame};
 
@@ -15,6 +15,10 @@ const FRAMES: usize = 3334;
 #[test]
 fn ten_thousand_frames_through_four_slots_leave_nothing_behind() {
     let Some(bench) = Bench::bare() else { return };
+    // Uploads as on a GPU with memory of its own; `in_place.rs` has the others.
+    let options = GpuOptions::default().without_in_place();
+    let gpu = Gpu::with_options(bench.gpu.device(), bench.gpu.queue(), options);
+    let bench = Bench { gpu, ..bench };
     let importer = Importer::new(&bench.gpu);
     // Some by dma-buf, some by upload: what the device can.
     for dmabuf in [true, false] {

@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 use dmaframe_core::format::FormatInfo;
 use dmaframe_core::{ColorInfo, Fourcc, Orientation, Rect, Size};
 
+use super::super::in_place::Reading;
 use super::super::{Gpu, Imported, PlaneBuffer, PlaneTexture, Source, wgpu};
 use crate::convert::{ConvertError, Input, Kind, Params, Texel};
 
@@ -13,8 +14,8 @@ use crate::convert::{ConvertError, Input, Kind, Params, Texel};
 pub struct Picture<'a> {
     /// Not to be had back: what an [`Imported`] lends out it has to know of.
     source: &'a Source,
-    /// Where it was imported.
-    gpu: Option<&'a Gpu>,
+    /// What it is of, if it is a frame.
+    imported: Option<&'a Imported>,
     /// The format.
     pub fourcc: Fourcc,
     /// The coded size.
@@ -33,7 +34,7 @@ impl<'a> Picture<'a> {
     pub fn new(source: &'a Source, fourcc: Fourcc, size: Size) -> Self {
         Self {
             source,
-            gpu: None,
+            imported: None,
             fourcc,
             size,
             visible: Rect::full(size),
@@ -43,12 +44,19 @@ impl<'a> Picture<'a> {
     }
 }
 
+impl Picture<'_> {
+    /// What an encoder keeps that reads it.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        self.imported.and_then(Imported::reading)
+    }
+}
+
 impl<'a> From<&'a Imported> for Picture<'a> {
     fn from(imported: &'a Imported) -> Self {
         let frame = imported.frame();
         Self {
             source: imported.source(),
-            gpu: Some(imported.gpu()),
+            imported: Some(imported),
             fourcc: frame.fourcc(),
             size: frame.layout().size(),
             visible: frame.visible(),
@@ -97,7 +105,7 @@ impl Bound {
         params: &mut Params,
     ) -> Result<(Self, Input), ConvertError> {
         let fourcc = picture.fourcc;
-        if picture.gpu.is_some_and(|its| !its.is_same(gpu)) {
+        if picture.imported.is_some_and(|its| !its.gpu().is_same(gpu)) {
             return Err(ConvertError::OtherDevice);
         }
         let info = fourcc.info().ok_or(ConvertError::Format { fourcc })?;

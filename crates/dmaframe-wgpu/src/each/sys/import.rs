@@ -6,7 +6,7 @@ use dmaframe_vulkan::{BufferImport, ImageImport, raw};
 
 use super::super::scope::scoped;
 use super::super::{PlaneBuffer, PlaneTexture, version, wgpu};
-use crate::Error;
+use crate::{Error, Refusal};
 use wgpu::hal::api::Vulkan;
 
 /// An import as wgpu buffers, which own its handles from here on, and where the planes are.
@@ -58,6 +58,32 @@ pub(in super::super) fn own(
         let hal = wgpu::hal::vulkan::Buffer::from_raw_managed(buffer.buffer, buffer.memory, 0, buffer.size);
         device.create_buffer_from_hal::<Vulkan>(hal, &descriptor)
     }
+}
+
+/// Staging memory as a buffer for shaders to read. wgpu destroys the buffer, but has nothing to do with its memory: whoever
+/// has work read it holds `staged` until that is done.
+pub(in super::super) fn in_place(
+    device: &wgpu::Device,
+    staged: &BufferImport,
+) -> Result<Result<wgpu::Buffer, Refusal>, Error> {
+    let (raw, size) = match (staged.alias(), staged.size(0)) {
+        (Ok(Some(raw)), Some(size)) => (raw, size),
+        (Ok(_), _) => return Ok(Err(Refusal::NotVulkan)),
+        (Err(refusal), _) => return Ok(Err(refusal)),
+    };
+    let descriptor = wgpu::BufferDescriptor {
+        label: Some("dmaframe upload"),
+        size,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    };
+    // SAFETY: a live buffer of this device, fit for shaders, which nobody else destroys. Its memory is `staged`'s, which work
+    // that reads the buffer holds; its contents count as initialised: the CPU has written them.
+    let buffer = scoped(device, "Device::create_buffer_from_hal", || unsafe {
+        let hal = wgpu::hal::vulkan::Buffer::from_raw(raw);
+        device.create_buffer_from_hal::<Vulkan>(hal, &descriptor)
+    })?;
+    Ok(Ok(buffer))
 }
 
 /// An import of one image a plane as wgpu textures of these formats.

@@ -1,0 +1,5 @@
+//! Where CPU and GPU have one memory, shaders read uploads where the CPU wrote them: exactly, and never while it writes.
+
+mod common;
+
+common::each_version!("each/in_place.rs");
