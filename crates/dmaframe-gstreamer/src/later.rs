@@ -29,7 +29,7 @@ pub(crate) fn after<T>(locked: impl FnOnce() -> T) -> T {
         begun
     });
     // Of one inside another, the outer one knows when all locks are gone.
-    let _catch = begun.unwrap_or(false).then_some(Catch);
+    let _catch = begun.unwrap_or(false).then(|| Catch);
     locked()
 }
 
