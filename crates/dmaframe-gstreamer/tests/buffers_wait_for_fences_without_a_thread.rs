@@ -6,11 +6,10 @@ mod common;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use common::{LONG, Running, next, small_pool, stamped};
+use common::{LONG, next, patient, pushing, small_pool, stamped, straight};
 use dmaframe_core::SyncFile;
-use dmaframe_gstreamer::{Backpressure, FrameSink, FrameSrc, Received, Timing};
+use dmaframe_gstreamer::Received;
 use dmaframe_testkit::{Device, SwSync, need};
-use gst::prelude::*;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[test]
@@ -18,16 +17,9 @@ fn without_descriptors_a_buffer_still_comes_back_after_its_fence_and_never_befor
     need!(Device::Udmabuf);
     let timeline = SwSync::open(&need!(Device::SwSync)).unwrap();
     let fence = |value| SyncFile::new(timeline.fence(value).unwrap()).unwrap().into();
-    let source = FrameSrc::builder().live(false).timing(Timing::FromFirst);
-    let source = source.build().unwrap();
-    let mut sink = FrameSink::builder()
-        .queue(2, Backpressure::Block)
-        .build()
-        .unwrap();
-    let running = Running::new();
-    running.0.add_many([source.element(), sink.element()]).unwrap();
-    source.element().link(sink.element()).unwrap();
-    running.play();
+    let source = pushing().build().unwrap();
+    let mut sink = patient(2).build().unwrap();
+    let _running = straight(&source, &sink);
     let pool = small_pool(2);
     source.push(stamped(&pool, 0), LONG).unwrap();
     let frame = next(&mut sink);

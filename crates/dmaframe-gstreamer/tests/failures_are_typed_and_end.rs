@@ -6,10 +6,12 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{LONG, device, from_src, into_sink, next, settled, small_pool, stamped, tight};
+use common::{
+    LONG, device, from_src, into_sink, next, patient, pushing, settled, small_pool, stamped, tight,
+};
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::{Deadline, Fourcc, Modifier};
-use dmaframe_gstreamer::{Backpressure, Error, Fault, FrameSink, FrameSrc, Pacing, Received, Timing};
+use dmaframe_gstreamer::{Error, Fault, FrameSink, FrameSrc, Pacing, Received};
 use dmaframe_testkit::{Device, Leaks, need};
 use gst::prelude::*;
 
@@ -45,12 +47,7 @@ fn every_failure_is_an_answer_and_leaves_nothing_open() {
 }
 
 fn source() -> FrameSrc {
-    FrameSrc::builder()
-        .live(false)
-        .timing(Timing::FromFirst)
-        .framerate(100, 1)
-        .build()
-        .unwrap()
+    pushing().framerate(100, 1).build().unwrap()
 }
 
 fn push_into(pool: &dmaframe_alloc::FramePool, rest: &str) {
@@ -122,10 +119,7 @@ fn only_modifiers_we_cannot_make() {
 
 fn upstream_cannot() {
     let formats = FormatSet::new("gpu").with(Fourcc::NV12, Modifier(0x0100_0000_0000_0002));
-    let mut sink = FrameSink::builder()
-        .queue(2, Backpressure::Block)
-        .build()
-        .unwrap();
+    let mut sink = patient(2).build().unwrap();
     let running = into_sink("videotestsrc", &sink);
     // Once linked, or linking would be refused already.
     let caps = dmaframe_gstreamer::caps::from_formats(&formats);
@@ -138,10 +132,7 @@ fn upstream_cannot() {
 }
 
 fn flush_and_end() {
-    let mut sink = FrameSink::builder()
-        .queue(2, Backpressure::Block)
-        .build()
-        .unwrap();
+    let mut sink = patient(2).build().unwrap();
     let running = into_sink(
         "videotestsrc num-buffers=30 ! video/x-raw,format=NV12,width=320,height=240",
         &sink,
@@ -247,10 +238,7 @@ fn error_while_pushing() {
 }
 
 fn error_while_waiting() {
-    let mut sink = FrameSink::builder()
-        .queue(8, Backpressure::Block)
-        .build()
-        .unwrap();
+    let mut sink = patient(8).build().unwrap();
     let running = into_sink(
         "videotestsrc ! video/x-raw,format=NV12 ! identity error-after=3",
         &sink,
@@ -276,12 +264,7 @@ fn standing_still() {
         (Pacing::DropNewest, 6),
         (Pacing::DropOldest, 6),
     ] {
-        let source = FrameSrc::builder()
-            .live(false)
-            .timing(Timing::FromFirst)
-            .queue(2, pacing)
-            .build()
-            .unwrap();
+        let source = pushing().queue(2, pacing).build().unwrap();
         // In PAUSED a sink takes one and waits.
         let running = from_src(source.element(), "fakesink sync=false");
         running.0.set_state(gst::State::Paused).unwrap();
@@ -339,10 +322,7 @@ fn stop_while_pushing() {
 }
 
 fn nobody_takes() {
-    let sink = FrameSink::builder()
-        .queue(2, Backpressure::Block)
-        .build()
-        .unwrap();
+    let sink = patient(2).build().unwrap();
     let running = into_sink(
         "videotestsrc ! video/x-raw,format=NV12,width=320,height=240",
         &sink,
@@ -351,10 +331,7 @@ fn nobody_takes() {
     std::thread::sleep(Duration::from_millis(100));
     running.stop();
     // And one whose owner is gone does not stop the others.
-    let sink = FrameSink::builder()
-        .queue(2, Backpressure::Block)
-        .build()
-        .unwrap();
+    let sink = patient(2).build().unwrap();
     let running = into_sink(
         "videotestsrc num-buffers=30 ! video/x-raw,format=NV12,width=320,height=240",
         &sink,

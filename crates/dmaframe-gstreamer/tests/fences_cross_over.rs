@@ -5,9 +5,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{LONG, Running, from_src, into_sink, next, small_pool, stamped};
+use common::{LONG, Running, from_src, into_sink, next, pushing, small_pool, stamped};
 use dmaframe_core::{Access, Deadline, Fence, Frame, SyncFile, Waited};
-use dmaframe_gstreamer::{Error, Exporter, FrameSink, FrameSrc, Importer, Timing, to_buffer};
+use dmaframe_gstreamer::{Error, Exporter, FrameSink, Importer, to_buffer};
 use dmaframe_testkit::{Device, SwSync, Vgem, need};
 
 fn fence(timeline: &SwSync, value: u32) -> Fence {
@@ -40,11 +40,7 @@ fn a_source_waits_for_the_fence_before_drivers_get_the_frame_that_would_not() {
     common::init();
     let timeline = SwSync::open(&need!(Device::SwSync)).unwrap();
     let pool = small_pool(3);
-    let source = FrameSrc::builder()
-        .live(false)
-        .timing(Timing::FromFirst)
-        .build()
-        .unwrap();
+    let source = pushing().build().unwrap();
     let running = from_src(source.element(), "fakesink sync=false");
     running.play();
     let mut frame = stamped(&pool, 0);

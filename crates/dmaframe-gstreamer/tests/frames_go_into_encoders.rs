@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{LONG, Running, device, from_src, next, pool, tight};
+use common::{LONG, Running, device, from_src, next, patient, pool, pushing, tight};
 use dmaframe_alloc::FramePool;
 use dmaframe_core::{Clock, Fourcc, Frame, Size, Timestamp};
-use dmaframe_gstreamer::{Backpressure, FrameSink, FrameSrc, Received, Timing};
+use dmaframe_gstreamer::{FrameSrc, Received};
 use dmaframe_testkit::{Device, need};
 use gst::prelude::*;
 
@@ -80,12 +80,7 @@ fn a_v4l2_encoder_takes_the_memory_as_it_is_and_what_it_writes_is_the_picture() 
     common::init();
     gst::log::remove_default_log_function();
     let (imported, copied) = (count_log("importing dmabuf"), count_log("copying buffer"));
-    let source = FrameSrc::builder()
-        .live(false)
-        .timing(Timing::FromFirst)
-        .framerate(30, 1)
-        .build()
-        .unwrap();
+    let source = pushing().framerate(30, 1).build().unwrap();
     let encoder = "v4l2fwhtenc output-io-mode=dmabuf-import ! appsink name=out sync=false max-buffers=0";
     let running = from_src(source.element(), encoder);
     let encoded: gst_app::AppSink = running.0.by_name("out").unwrap().downcast().unwrap();
@@ -115,10 +110,7 @@ fn a_v4l2_encoder_takes_the_memory_as_it_is_and_what_it_writes_is_the_picture() 
     );
     let input: gst_app::AppSrc = decode.0.by_name("in").unwrap().downcast().unwrap();
     let out: gst_app::AppSink = decode.0.by_name("out").unwrap().downcast().unwrap();
-    let mut sink = FrameSink::builder()
-        .queue(64, Backpressure::Block)
-        .wrap(out)
-        .unwrap();
+    let mut sink = patient(64).wrap(out).unwrap();
     decode.play();
     for unit in units {
         input.push_sample(&unit).unwrap();
@@ -139,12 +131,7 @@ fn files_of_software_encoders_play_and_have_every_frame_in_its_time() {
         "openh264enc ! h264parse",
     ] {
         let file = std::env::temp_dir().join(format!("dmaframe-{}.mkv", std::process::id()));
-        let source = FrameSrc::builder()
-            .live(false)
-            .timing(Timing::FromFirst)
-            .framerate(30, 1)
-            .build()
-            .unwrap();
+        let source = pushing().framerate(30, 1).build().unwrap();
         let running = from_src(
             source.element(),
             &format!("{encoder} ! matroskamux ! filesink location={}", file.display()),
@@ -168,11 +155,7 @@ fn files_of_software_encoders_play_and_have_every_frame_in_its_time() {
             file.display()
         ));
         let out: gst_app::AppSink = reading.0.by_name("out").unwrap().downcast().unwrap();
-        let mut sink = FrameSink::builder()
-            .queue(8, Backpressure::Block)
-            .hold(8)
-            .wrap(out)
-            .unwrap();
+        let mut sink = patient(8).hold(8).wrap(out).unwrap();
         reading.play();
         for index in 0..30u64 {
             let frame = next(&mut sink);
@@ -195,11 +178,7 @@ fn files_of_software_encoders_play_and_have_every_frame_in_its_time() {
 /// the same frame in the reference.
 fn sensor_time(span: Duration) {
     let camera = need!(Device::Capture("vivid"));
-    let mut sink = FrameSink::builder()
-        .queue(8, Backpressure::Block)
-        .hold(6)
-        .build()
-        .unwrap();
+    let mut sink = patient(8).hold(6).build().unwrap();
     sink.element().set_property("name", "ours");
     let capture = Running::new();
     let camera = format!(

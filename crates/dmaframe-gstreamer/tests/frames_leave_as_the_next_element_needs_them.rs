@@ -6,15 +6,11 @@ mod common;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use common::{LONG, Running, fill, from_src, small_pool, stamped, tight};
+use common::{LONG, Running, fill, from_src, pushing, small_pool, stamped, tight};
 use dmaframe_core::{Clock, Frame, Rect, Size, SyncFile, Timestamp};
-use dmaframe_gstreamer::{FrameSrc, FrameSrcBuilder, Timing};
+use dmaframe_gstreamer::{FrameSrc, Timing};
 use dmaframe_testkit::{Device, SwSync, need};
 use gst::prelude::*;
-
-fn source() -> FrameSrcBuilder {
-    FrameSrc::builder().live(false).timing(Timing::FromFirst)
-}
 
 /// What comes to the last element: each buffer's time and its tight picture.
 fn seen(running: &Running, name: &str) -> Receiver<(Option<gst::ClockTime>, Option<Vec<u8>>)> {
@@ -104,7 +100,7 @@ fn an_element_that_understands_no_crop_gets_the_part_that_is_to_be_shown() {
     common::init();
     let pool = small_pool(2);
     for strides in [false, true] {
-        let source = source().build().unwrap();
+        let source = pushing().build().unwrap();
         let running = from_src(
             source.element(),
             "identity name=first ! fakesink name=end sync=false",
@@ -159,7 +155,7 @@ fn a_frame_that_cannot_be_straightened_is_dropped_and_counted() {
         }
         gst::PadProbeReturn::Ok
     });
-    let source = source().wrap(appsrc).unwrap();
+    let source = pushing().wrap(appsrc).unwrap();
     let running = from_src(source.element(), "fakesink name=end sync=false");
     let seen = seen(&running, "end");
     running.play();
@@ -181,7 +177,7 @@ fn a_frame_that_waits_for_its_fence_keeps_nobody_from_the_source() {
     common::init();
     let timeline = SwSync::open(&need!(Device::SwSync)).unwrap();
     let pool = small_pool(3);
-    let source = source().build().unwrap();
+    let source = pushing().build().unwrap();
     let running = from_src(source.element(), "fakesink sync=false");
     running.play();
     source.push(stamped(&pool, 0), LONG).unwrap();

@@ -6,16 +6,16 @@ mod common;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-use common::{LONG, from_src, small_pool};
+use common::{LONG, from_src, pushing, small_pool};
 use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Size};
-use dmaframe_gstreamer::{FrameSrc, Pacing, Timing};
+use dmaframe_gstreamer::Pacing;
 use dmaframe_testkit::{Device, need};
 use gst::prelude::*;
 
 /// Pushes four frames of the buffers into a pipeline that stands still, with room for one: what is pushed out asks the
 /// source what it has, and pushes on.
 fn push_out(buffers: &[Arc<Buffer>]) {
-    let source = FrameSrc::builder().live(false).timing(Timing::FromFirst);
+    let source = pushing();
     let source = Arc::new(source.queue(1, Pacing::DropOldest).build().unwrap());
     // In PAUSED a sink takes one and waits.
     let running = from_src(source.element(), "fakesink sync=false");

@@ -5,11 +5,12 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    LONG, Running, fill, from_src, into_sink, next, pool, small_pool, stamped, tight, tight_by_gstreamer,
+    LONG, Running, fill, from_src, into_sink, next, patient, pool, pushing, small_pool, stamped, straight,
+    tight, tight_by_gstreamer,
 };
 use dmaframe_core::{Fourcc, Size};
+use dmaframe_gstreamer::Exporter;
 use dmaframe_gstreamer::caps::{self};
-use dmaframe_gstreamer::{Backpressure, Exporter, FrameSink, FrameSrc, Timing};
 use dmaframe_testkit::{CountingAllocator, Device, allocated_by, need};
 use gst::prelude::*;
 
@@ -33,24 +34,12 @@ fn a_lease_runs_when_the_memory_is_gone_not_when_its_first_buffer_is() {
     drop(memory);
     assert_eq!(pool.outstanding(), 0);
     // Undisturbed, buffer and memory are used again for the same slot: no new one, no mapping made anew.
-    let slots: Vec<_> = (1..3)
-        .map(|index| {
-            exporter
-                .buffer(stamped(&pool, index))
-                .unwrap()
-                .peek_memory(0)
-                .as_ptr() as usize
-        })
-        .collect();
-    let again: Vec<_> = (3..7)
-        .map(|index| {
-            exporter
-                .buffer(stamped(&pool, index))
-                .unwrap()
-                .peek_memory(0)
-                .as_ptr() as usize
-        })
-        .collect();
+    let memory_of = |index| {
+        let buffer = exporter.buffer(stamped(&pool, index)).unwrap();
+        buffer.peek_memory(0).as_ptr() as usize
+    };
+    let slots: Vec<_> = (1..3).map(memory_of).collect();
+    let again: Vec<_> = (3..7).map(memory_of).collect();
     assert!(
         again.iter().all(|memory| slots.contains(memory)),
         "{slots:?} {again:?}"
@@ -61,15 +50,8 @@ fn a_lease_runs_when_the_memory_is_gone_not_when_its_first_buffer_is() {
 #[test]
 fn an_element_that_writes_gets_a_copy_not_the_producers_memory() {
     need!(Device::Udmabuf);
-    let source = FrameSrc::builder()
-        .live(false)
-        .timing(Timing::FromFirst)
-        .build()
-        .unwrap();
-    let mut sink = FrameSink::builder()
-        .queue(4, Backpressure::Block)
-        .build()
-        .unwrap();
+    let source = pushing().build().unwrap();
+    let mut sink = patient(4).build().unwrap();
     let running = Running::new();
     let write = gst::ElementFactory::make("videobalance")
         .property("brightness", 0.5)
@@ -99,10 +81,7 @@ fn upstream_writes_into_our_pool() {
         "format=RGB,width=1366,height=768",
         "format=I420,width=639,height=361",
     ] {
-        let mut sink = FrameSink::builder()
-            .queue(2, Backpressure::Block)
-            .build()
-            .unwrap();
+        let mut sink = patient(2).build().unwrap();
         let running = into_sink(&format!("videotestsrc num-buffers=8 ! video/x-raw,{caps}"), &sink);
         let (send, seen) = std::sync::mpsc::channel();
         sink.element()
@@ -142,11 +121,7 @@ fn upstream_writes_into_our_pool() {
 fn elements_that_know_no_strides_get_a_copy_in_gstreamers_own_layout() {
     need!(Device::Udmabuf);
     let pool = pool(Fourcc::NV12, Size::new(66, 34), 256, 3);
-    let source = FrameSrc::builder()
-        .live(false)
-        .timing(Timing::FromFirst)
-        .build()
-        .unwrap();
+    let source = pushing().build().unwrap();
     let running = from_src(source.element(), "filesink location=/dev/null");
     let pad = running
         .0
@@ -182,19 +157,12 @@ fn elements_that_know_no_strides_get_a_copy_in_gstreamers_own_layout() {
 fn as_a_stream_and_a_future() {
     use futures_core::Stream;
     need!(Device::Udmabuf);
-    let source = FrameSrc::builder()
-        .live(false)
-        .timing(Timing::FromFirst)
-        .queue(1, dmaframe_gstreamer::Pacing::Wait);
-    let source = source.build().unwrap();
-    let mut sink = FrameSink::builder()
-        .queue(1, Backpressure::Block)
+    let source = pushing()
+        .queue(1, dmaframe_gstreamer::Pacing::Wait)
         .build()
         .unwrap();
-    let running = Running::new();
-    running.0.add_many([source.element(), sink.element()]).unwrap();
-    source.element().link(sink.element()).unwrap();
-    running.play();
+    let mut sink = patient(1).build().unwrap();
+    let _running = straight(&source, &sink);
     let pool = small_pool(4);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -226,19 +194,9 @@ fn as_a_stream_and_a_future() {
 #[test]
 fn a_steady_stream_allocates_two_small_things_a_frame() {
     need!(Device::Udmabuf);
-    let source = FrameSrc::builder()
-        .live(false)
-        .timing(Timing::FromFirst)
-        .build()
-        .unwrap();
-    let mut sink = FrameSink::builder()
-        .queue(4, Backpressure::Block)
-        .build()
-        .unwrap();
-    let running = Running::new();
-    running.0.add_many([source.element(), sink.element()]).unwrap();
-    source.element().link(sink.element()).unwrap();
-    running.play();
+    let source = pushing().build().unwrap();
+    let mut sink = patient(4).build().unwrap();
+    let _running = straight(&source, &sink);
     let pool = small_pool(4);
     let (mut pushed, mut taken) = (0, 0);
     for index in 0..120 {
@@ -263,11 +221,7 @@ fn a_steady_stream_allocates_two_small_things_a_frame() {
 fn without_a_pool_filters_upstream_make_buffers_of_the_right_size() {
     common::init();
     for filter in ["videoconvert", "videoscale"] {
-        let mut sink = FrameSink::builder()
-            .queue(2, Backpressure::Block)
-            .offer_pool(false)
-            .build()
-            .unwrap();
+        let mut sink = patient(2).offer_pool(false).build().unwrap();
         let description = format!(
             "videotestsrc num-buffers=3 ! video/x-raw,format=BGRx,width=320,height=240 ! {filter} ! \
              video/x-raw,width=640,height=480"
@@ -288,11 +242,7 @@ fn without_a_pool_filters_upstream_make_buffers_of_the_right_size() {
 #[test]
 fn a_frame_detached_for_consumers_that_hold_too_much_counts_once() {
     need!(Device::Udmabuf);
-    let mut sink = FrameSink::builder()
-        .queue(2, Backpressure::Block)
-        .hold(2)
-        .build()
-        .unwrap();
+    let mut sink = patient(2).hold(2).build().unwrap();
     let running = into_sink(
         "videotestsrc num-buffers=10 ! video/x-raw,format=NV12,width=320,height=240",
         &sink,

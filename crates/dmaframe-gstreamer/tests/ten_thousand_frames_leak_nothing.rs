@@ -5,11 +5,10 @@ mod common;
 
 use std::collections::VecDeque;
 
-use common::{LONG, Running, device, into_sink, next, settled, small_pool, stamped};
+use common::{LONG, device, into_sink, next, patient, pushing, settled, small_pool, stamped, straight};
 use dmaframe_core::Frame;
-use dmaframe_gstreamer::{Backpressure, FrameSink, FrameSrc, Received, Timing};
+use dmaframe_gstreamer::{FrameSink, Received};
 use dmaframe_testkit::{Device, Leaks, find_all, need, rss_kib};
-use gst::prelude::*;
 
 const FRAMES: u64 = 10_000;
 const WARM: u64 = 500;
@@ -90,10 +89,7 @@ fn both_directions() {
 }
 
 fn out_of_a_pipeline(count: i32) -> u64 {
-    let mut sink = FrameSink::builder()
-        .queue(2, Backpressure::Block)
-        .build()
-        .unwrap();
+    let mut sink = patient(2).build().unwrap();
     let source = format!(
         "videotestsrc pattern=solid-color num-buffers={count} ! video/x-raw,format=NV12,width=64,height=48"
     );
@@ -117,20 +113,12 @@ fn out_of_a_pipeline(count: i32) -> u64 {
 }
 
 fn through_both() {
-    let source = FrameSrc::builder()
-        .live(false)
-        .timing(Timing::FromFirst)
-        .queue(2, dmaframe_gstreamer::Pacing::Wait);
-    let source = source.build().unwrap();
-    let mut sink = FrameSink::builder()
-        .queue(4, Backpressure::Block)
-        .hold(8)
+    let source = pushing()
+        .queue(2, dmaframe_gstreamer::Pacing::Wait)
         .build()
         .unwrap();
-    let running = Running::new();
-    running.0.add_many([source.element(), sink.element()]).unwrap();
-    source.element().link(sink.element()).unwrap();
-    running.play();
+    let mut sink = patient(4).hold(8).build().unwrap();
+    let running = straight(&source, &sink);
     let pool = small_pool(8);
     let mut buffers = std::collections::HashSet::new();
     take(&mut sink, |index| {
@@ -176,7 +164,7 @@ fn ten_thousand_from_cameras() {
     let cameras = find_all(Device::Capture("vivid"));
     let each = FRAMES.div_ceil(cameras.len() as u64);
     let sinks = |_| {
-        let sink = FrameSink::builder().queue(8, Backpressure::Block).hold(9);
+        let sink = patient(8).hold(9);
         sink.build().unwrap()
     };
     let capture = |sinks: &mut Vec<FrameSink>, count: u64| {

@@ -4,15 +4,17 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{LONG, Running, fill, next, pool, sample, small_pool, stamped, tight, tight_by_gstreamer};
+use common::{
+    LONG, fill, frame_of, next, patient, pool, pushing, sample, small_pool, stamped, straight, tight,
+    tight_by_gstreamer,
+};
 use dmaframe_core::{
-    Buffer, Clock, ColorInfo, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Object, Orientation, Plane,
-    Rect, Size, Timestamp,
+    Buffer, Clock, ColorInfo, Fourcc, Frame, FrameMeta, Layout, Object, Orientation, Plane, Rect, Size,
+    Timestamp,
 };
 
-use dmaframe_gstreamer::{Backpressure, FrameSink, FrameSrc, Received, Timing, from_sample, to_buffer};
+use dmaframe_gstreamer::{FrameSrc, Received, from_sample, to_buffer};
 use dmaframe_testkit::{Device, need};
-use gst::prelude::*;
 
 #[test]
 fn gstreamer_reads_the_same_pixels_and_they_come_back_for_every_format() {
@@ -63,13 +65,7 @@ fn bytes_and_memfds_go_without_a_copy_too() {
     let fd = dmaframe_testkit::memfd(layout.object_len(0), true).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&fd, &[9; 100], 0).unwrap();
     let core = Buffer::from_fd(fd.into(), &layout, 1).unwrap();
-    let frame = Frame::new(
-        Arc::new(core),
-        FrameMeta::default(),
-        Fence::Signaled,
-        Lease::none(),
-    )
-    .unwrap();
+    let frame = frame_of(core);
     let buffer = to_buffer(&frame).unwrap();
     let back = from_sample(&crate::sample(&buffer, &frame)).unwrap();
     assert!(matches!(back, Frame::Cpu(_)));
@@ -111,13 +107,7 @@ fn planes_in_memories_of_their_own_stay_there() {
         1,
     )
     .unwrap();
-    let frame = Frame::new(
-        Arc::new(core),
-        FrameMeta::default(),
-        Fence::Signaled,
-        Lease::none(),
-    )
-    .unwrap();
+    let frame = frame_of(core);
     let buffer = to_buffer(&frame).unwrap();
     assert_eq!(buffer.n_memory(), 2);
     // Exactly the picture's bytes, not the pages'.
@@ -195,14 +185,8 @@ fn a_crop_needs_no_copy_and_shows_the_same_part() {
 fn colour_orientation_time_and_sequence_arrive() {
     need!(Device::Udmabuf);
     let source = FrameSrc::builder().framerate(50, 1).build().unwrap();
-    let mut sink = FrameSink::builder()
-        .queue(8, Backpressure::Block)
-        .build()
-        .unwrap();
-    let running = Running::new();
-    running.0.add_many([source.element(), sink.element()]).unwrap();
-    source.element().link(sink.element()).unwrap();
-    running.play();
+    let mut sink = patient(8).build().unwrap();
+    let _running = straight(&source, &sink);
     let pool = small_pool(6);
     let mut sent = Vec::new();
     for (index, orientation) in [0, 3, 3, 6].into_iter().enumerate() {
@@ -243,20 +227,12 @@ fn colour_orientation_time_and_sequence_arrive() {
 #[test]
 fn a_change_of_format_goes_through() {
     need!(Device::Udmabuf);
-    let source = FrameSrc::builder()
-        .live(false)
-        .timing(Timing::FromFirst)
-        .queue(8, dmaframe_gstreamer::Pacing::Wait);
-    let source = source.build().unwrap();
-    let mut sink = FrameSink::builder()
-        .queue(8, Backpressure::Block)
-        .hold(16)
+    let source = pushing()
+        .queue(8, dmaframe_gstreamer::Pacing::Wait)
         .build()
         .unwrap();
-    let running = Running::new();
-    running.0.add_many([source.element(), sink.element()]).unwrap();
-    source.element().link(sink.element()).unwrap();
-    running.play();
+    let mut sink = patient(8).hold(16).build().unwrap();
+    let _running = straight(&source, &sink);
     let mut generations = std::collections::BTreeSet::new();
     for (fourcc, size) in [
         (Fourcc::NV12, Size::new(64, 48)),

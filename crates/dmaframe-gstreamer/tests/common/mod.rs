@@ -5,13 +5,15 @@ pub mod sys;
 
 use std::hash::{Hash, Hasher};
 use std::path::Path;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use dmaframe_alloc::{Chain, FramePool, Request};
-use dmaframe_core::{Clock, Fourcc, Frame, Layout, Size, Timestamp};
+use dmaframe_core::{Buffer, Clock, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Size, Timestamp};
 use dmaframe_gstreamer::caps::{self, Style};
-use dmaframe_gstreamer::{FrameSink, Received};
+use dmaframe_gstreamer::{
+    Backpressure, FrameSink, FrameSinkBuilder, FrameSrc, FrameSrcBuilder, Received, Timing,
+};
 use gst::prelude::*;
 use gst_video::VideoFrameExt;
 
@@ -109,6 +111,34 @@ pub fn from_src(source: &gst::Element, description: &str) -> Running {
     running.0.add_many([source, rest.upcast_ref()]).expect("added");
     source.link(&rest).expect("linked");
     running
+}
+
+/// A source that is not live, and whose times count from the first frame: what is pushed arrives, however slow the machine.
+pub fn pushing() -> FrameSrcBuilder {
+    FrameSrc::builder().live(false).timing(Timing::FromFirst)
+}
+
+/// A sink that loses nothing: upstream waits while so many pictures have not been taken.
+pub fn patient(pictures: u32) -> FrameSinkBuilder {
+    FrameSink::builder().queue(pictures, Backpressure::Block)
+}
+
+/// `source ! sink`, playing.
+pub fn straight(source: &FrameSrc, sink: &FrameSink) -> Running {
+    let running = Running::new();
+    running
+        .0
+        .add_many([source.element(), sink.element()])
+        .expect("added");
+    source.element().link(sink.element()).expect("linked");
+    running.play();
+    running
+}
+
+/// A frame of the buffer, which is whole and nobody's.
+pub fn frame_of(buffer: Buffer) -> Frame {
+    let meta = FrameMeta::default();
+    Frame::new(Arc::new(buffer), meta, Fence::Signaled, Lease::none()).expect("a frame")
 }
 
 /// The next frame; anything else fails the test.
