@@ -460,6 +460,7 @@ fn ten_thousand_frames_leave_nothing_behind() {
     let objects = || gpu.vulkan().map(dmaframe_wgpu::vulkan::Gpu::live);
     let report = || bench.instance.generate_report().map(|report| report.hub.buffers.num_allocated);
     let (leaks, before, memory) = (Leaks::now(), (objects(), report()), rss_kib());
+    assert_eq!(before.1, Some(1 + MORE), "wgpu has more buffers than the ring");
     run(FRAMES);
     assert_eq!((Leaks::now(), (objects(), report())), (leaks, before));
     let grown = rss_kib().saturating_sub(memory);
