@@ -46,7 +46,11 @@ fn main() -> ExitCode {
     let text = if trace {
         // Before the frames are waited for.
         writable(&out)
-            .and_then(|()| trace::run(&options, frames))
+            .and_then(|()| {
+                // Some cameras take a minute for them.
+                eprintln!("dmaframe: following {frames} frames...");
+                trace::run(&options, frames)
+            })
             .and_then(|trace| {
                 let files = trace.write(&out)?;
                 Ok(format!("{trace}\n{}\n{}\n", files.0.display(), files.1.display()))
