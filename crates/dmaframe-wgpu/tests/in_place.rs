@@ -2,4 +2,9 @@
 
 mod common;
 
-common::each_version!("each/in_place.rs");
+common::each_version!(
+    "each/in_place.rs",
+    pictures: "each/in_place/pictures.rs",
+    memory: "each/in_place/memory.rs",
+    ends: "each/in_place/ends.rs",
+);

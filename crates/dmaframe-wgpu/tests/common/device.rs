@@ -112,6 +112,19 @@ impl Bench {
         );
     }
 
+    /// Drops a device that is lost, of which wgpu says much: only the layer must have said nothing.
+    fn lost(self) {
+        let Self {
+            gpu,
+            adapter,
+            instance,
+        } = self;
+        drop((gpu, adapter, instance));
+        let said = crate::common::said(&[]);
+        let errors: Vec<_> = said.iter().filter(|text| text.contains("VUID")).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+    }
+
     /// What the device sees of a frame, tightly packed: read back through wgpu.
     fn read(&self, imported: &Imported) -> Vec<u8> {
         let (commands, readback) = self.copy_out(imported);

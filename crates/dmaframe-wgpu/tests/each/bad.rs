@@ -216,17 +216,7 @@ fn a_destroyed_device_gives_typed_errors_and_every_frame_back() {
         assert!(third.is_err());
         assert!(bench.gpu.settle(Duration::from_secs(2)));
         drop((second, third, importer, memfd));
-        let Bench {
-            gpu,
-            adapter,
-            instance,
-        } = bench;
-        drop((gpu, adapter, instance));
-        let errors: Vec<_> = said(&[])
-            .into_iter()
-            .filter(|text| text.contains("VUID"))
-            .collect();
-        assert!(errors.is_empty(), "{errors:#?}");
+        bench.lost();
     }
 }
 

@@ -265,12 +265,5 @@ fn a_pool_of_a_device_that_is_gone_says_so() {
     }
     drop(pools);
     assert!(bench.gpu.settle(SOON));
-    let Bench {
-        gpu,
-        adapter,
-        instance,
-    } = bench;
-    drop((gpu, adapter, instance));
-    let errors: Vec<_> = crate::common::said(&[]).into_iter().filter(|text| text.contains("VUID")).collect();
-    assert!(errors.is_empty(), "{errors:#?}");
+    bench.lost();
 }
