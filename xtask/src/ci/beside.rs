@@ -115,21 +115,23 @@ pub(super) fn child(ci: &Ci, file: &PathBuf) -> Result<i32> {
     Ok(0)
 }
 
+/// JSON, since what a step said last has more than one line.
 fn line(name: &str, verdict: &Verdict, seconds: f32) -> String {
     let (word, why) = verdict.words();
-    format!("{name}\t{word}\t{seconds}\t{}\n", why.replace(['\t', '\n'], " "))
+    let last = verdict.last_words();
+    format!("{}\n", serde_json::json!([name, word, seconds, why, last]))
 }
 
 fn parse(line: &str) -> Option<(String, Verdict, f32)> {
-    let [name, word, seconds, why] = line.split('\t').collect::<Vec<_>>().try_into().ok()?;
-    let why = why.to_owned();
-    let verdict = match word {
+    let (name, word, seconds, why, last): (_, String, _, String, Option<String>) =
+        serde_json::from_str(line).ok()?;
+    let verdict = match word.as_str() {
         "ok" => Verdict::Ok,
         "PARTLY" => Verdict::Partly(why),
         "NOT RUN" => Verdict::Skipped(why),
-        _ => Verdict::Failed(why),
+        _ => Verdict::Failed(last.map_or(why.clone(), |last| format!("{why}\n{last}"))),
     };
-    Some((name.to_owned(), verdict, seconds.parse().ok()?))
+    Some((name, verdict, seconds))
 }
 
 #[cfg(test)]
@@ -143,6 +145,7 @@ mod tests {
             Verdict::Partly("half".into()),
             Verdict::Skipped("no nightly".into()),
             Verdict::Failed("`cargo x`: exit status: 1".into()),
+            Verdict::Failed("1 tests failed\n---- a stdout ----\n\n".into()),
         ] {
             let text = line("miri", &verdict, 1.5);
             assert_eq!(
@@ -152,5 +155,6 @@ mod tests {
         }
         let several = line("loom", &Verdict::Failed("two\nlines".into()), 0.0);
         assert_eq!(several.lines().count(), 1, "one line each");
+        assert_eq!(parse("half a li"), None, "of a process that was killed");
     }
 }

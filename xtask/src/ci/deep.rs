@@ -93,9 +93,15 @@ impl Ci {
                 let mut run = self.cargo_fuzz(&["run", target, "--", &seconds, "-print_final_stats=1"])?;
                 let out = run.output()?;
                 let text = [&out.stdout, &out.stderr].map(|text| String::from_utf8_lossy(text));
-                println!("== fuzz {target}: {}\n{}{}", out.status, text[0], text[1]);
-                if !out.status.success() {
-                    failed.lock().expect("no panic holds it").push(target);
+                // A line for each input that was worth keeping is too many; of one that failed, all.
+                let found = !out.status.success();
+                let told = |line: &&str| found || line.starts_with("Done ") || line.starts_with("stat::");
+                let told: Vec<_> = text.iter().flat_map(|text| text.lines()).filter(told).collect();
+                println!("== fuzz {target}: {}\n{}", out.status, told.join("\n"));
+                if found {
+                    let last = &told[told.len().saturating_sub(40)..];
+                    let last = format!("== fuzz {target}\n{}\n", last.join("\n"));
+                    failed.lock().expect("no panic holds it").push((target, last));
                 }
             }
         };
@@ -110,7 +116,8 @@ impl Ci {
         Ok(if failed.is_empty() {
             Verdict::Ok
         } else {
-            Verdict::Failed(failed.join(", "))
+            let (names, last): (Vec<_>, Vec<_>) = failed.into_iter().unzip();
+            Verdict::Failed(format!("{}\n{}", names.join(", "), last.concat()))
         })
     }
 

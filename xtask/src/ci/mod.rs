@@ -3,11 +3,11 @@
 mod beside;
 mod deep;
 mod features;
+mod shown;
 mod tools;
 mod unpacked;
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -15,10 +15,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
+use crate::test::build;
 use crate::test::inside::Inside;
-use crate::test::{Tally, build};
 use crate::{cache, host};
 use beside::Beside;
+use shown::{some_tests, status};
 use unpacked::Unpacked;
 
 /// One check.
@@ -42,10 +43,10 @@ enum Step {
     Loom,
     /// Undefined behaviour in pure code (needs a nightly toolchain with Miri)
     Miri,
-    /// All tests, in the lab
-    Test,
     /// Each fuzz target for a while (needs a nightly toolchain)
     Fuzz,
+    /// All tests, in the lab
+    Test,
 }
 
 /// Options of `cargo xtask ci`.
@@ -78,6 +79,7 @@ enum Verdict {
     Partly(String),
     /// Not done at all: why.
     Skipped(String),
+    /// Why, in the first line; below it what the step said last.
     Failed(String),
 }
 
@@ -142,6 +144,15 @@ pub(crate) fn main(args: CiArgs) -> Result<i32> {
             break;
         }
     }
+    for (step, verdict, _) in &table {
+        if let Some(last) = verdict.last_words().filter(|last| !last.is_empty()) {
+            println!(
+                "\n#### {} FAILED; its last lines again:\n{}",
+                step.name(),
+                last.trim_end()
+            );
+        }
+    }
     println!("\n#### summary");
     let mut bad = 0;
     for (step, verdict, seconds) in &table {
@@ -165,7 +176,15 @@ impl Verdict {
             Self::Ok => ("ok", ""),
             Self::Partly(why) => ("PARTLY", why),
             Self::Skipped(why) => ("NOT RUN", why),
-            Self::Failed(why) => ("FAILED", why),
+            Self::Failed(why) => ("FAILED", why.lines().next().unwrap_or_default()),
+        }
+    }
+
+    /// What a step that failed said last.
+    fn last_words(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) => why.split_once('\n').map(|(_, last)| last),
+            _ => None,
         }
     }
 }
@@ -271,13 +290,7 @@ impl Ci {
         let packages: Vec<_> = inside.packages().collect();
         let words = [words, &packages, last].concat();
         let line = format!("cargo {} (in the lab's root folder)", words.join(" "));
-        println!("$ {line}");
-        let status = inside.cargo(set, &words).status()?;
-        Ok(if status.success() {
-            Verdict::Ok
-        } else {
-            Verdict::Failed(format!("`{line}`: {status}"))
-        })
+        shown::named(&mut inside.cargo(set, &words), &line)
     }
 
     fn itself(&self, words: &[&str]) -> Result<Verdict> {
@@ -360,37 +373,4 @@ impl Ci {
         }
         Ok(lock)
     }
-}
-
-/// Runs tests, showing their output as it comes; none at all is a failure too, since then nothing was checked.
-fn some_tests(command: &mut Command) -> Result<Verdict> {
-    println!("$ {}", crate::steps::show(command));
-    let mut child = command.stdout(Stdio::piped()).spawn()?;
-    let mut text = String::new();
-    for line in BufReader::new(child.stdout.take().context("no pipe")?).lines() {
-        let line = line?;
-        println!("{line}");
-        text.push_str(&line);
-        text.push('\n');
-    }
-    let ended = child.wait()?;
-    let tally = Tally::read(&text, ended.success());
-    Ok(match (ended.success(), tally.passed) {
-        (false, _) => Verdict::Failed(format!("{} tests failed, {ended}", tally.failed)),
-        (true, 0) => Verdict::Failed("no test was run: the filter matches none".into()),
-        (true, _) => Verdict::Ok,
-    })
-}
-
-fn status(command: &mut Command) -> Result<Verdict> {
-    let line = crate::steps::show(command);
-    println!("$ {line}");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{line}`"))?;
-    Ok(if status.success() {
-        Verdict::Ok
-    } else {
-        Verdict::Failed(format!("`{line}`: {status}"))
-    })
 }

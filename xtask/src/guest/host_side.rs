@@ -21,6 +21,9 @@ use crate::{signals, sys};
 const LAB_FAILED: i32 = 125;
 const TIMED_OUT: i32 = 124;
 
+/// What the guest has to write down what its threads wait for.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// One stream of the command: what the kernel writes into, and the thread that passes it on.
 struct Stream {
     into: OwnedFd,
@@ -39,6 +42,7 @@ pub(crate) fn run(lab: &Lab, mut job: Job, args: &GuestArgs, on_terminal: bool) 
         let size = rustix::termios::tcgetwinsize(std::io::stdin()).context("`lab shell` needs a terminal")?;
         job.terminal = Some((size.ws_row, size.ws_col));
     }
+    job.limit = (!on_terminal).then_some(args.timeout);
     fs::write(dir.join("job.json"), serde_json::to_vec(&job)?)?;
 
     let streams = if on_terminal {
@@ -80,7 +84,8 @@ pub(crate) fn run(lab: &Lab, mut job: Job, args: &GuestArgs, on_terminal: bool) 
     let mut child = kernel
         .spawn()
         .with_context(|| format!("cannot start {}", lab.kernel.path.display()))?;
-    let ended = wait(&mut child, Duration::from_secs(args.timeout), !on_terminal);
+    let limit = Duration::from_secs(args.timeout) + LAST_WORDS;
+    let ended = wait(&mut child, limit, !on_terminal);
     if let Some(saved) = saved {
         rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, &saved).ok();
     }
@@ -144,6 +149,8 @@ fn judge(dir: &Path, ended: Ended, passed: Option<[u64; 2]>, args: &GuestArgs) -
         Ended::Signal(signal) => return Ok(128 + signal),
         Ended::TimeUp => {
             eprintln!("lab: killed after {} s (--timeout)", args.timeout);
+            let hung = fs::read(dir.join("hung")).unwrap_or_default();
+            eprint!("{}", String::from_utf8_lossy(&hung));
             if let Some(advice) = crate::host::map_count_advice() {
                 eprintln!("lab: {advice}");
             }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, WaitOptions};
 use rustix::system::{RebootCommand, reboot};
 
+use super::hung::Watch;
 use super::job::{Job, Status};
 use super::{io, mounts};
 
@@ -25,12 +26,13 @@ pub(crate) fn main(dir: &Path) -> ! {
             .join(name)
     };
     // Opened before the root changes: the host's files are out of reach after that.
-    let files = fs::File::create(host("status")).and_then(|s| Ok((s, fs::File::create(host("error"))?)));
-    let Ok((mut status, mut error)) = files else {
+    let file = |name| fs::File::create(host(name));
+    let files = file("status").and_then(|status| Ok((status, file("error")?, file("hung")?)));
+    let Ok((mut status, mut error, hung)) = files else {
         eprintln!("dmaframe lab: cannot write into the job's folder");
         power_off();
     };
-    match run(&host("job.json")) {
+    match run(&host("job.json"), hung) {
         Ok(result) => {
             let text = serde_json::to_string(&result).unwrap_or_default();
             std::io::Write::write_all(&mut status, text.as_bytes()).ok();
@@ -51,7 +53,7 @@ fn power_off() -> ! {
     std::process::exit(1)
 }
 
-fn run(job: &Path) -> Result<Status> {
+fn run(job: &Path, hung: fs::File) -> Result<Status> {
     let text = fs::read(job).context("cannot read the job")?;
     let job: Job = serde_json::from_slice(&text).context("the job is damaged")?;
     mounts::enter(&job.binds)?;
@@ -108,6 +110,10 @@ fn run(job: &Path) -> Result<Status> {
         Path::new("/")
     };
     command.current_dir(cwd);
+    if let Some(seconds) = job.limit {
+        let limit = Duration::from_secs(seconds);
+        Watch { limit, into: hung }.start();
+    }
     match job.terminal {
         None => with_pipes(&mut command, program),
         Some(size) => on_terminal(&mut command, size),

@@ -56,6 +56,8 @@ pub(crate) struct Job {
     pub(crate) udev: bool,
     /// Rows and columns, when the command is to have a terminal.
     pub(crate) terminal: Option<(u16, u16)>,
+    /// Seconds after which the command counts as hung.
+    pub(crate) limit: Option<u64>,
 }
 
 /// How it ended, written by the guest's first process.
@@ -116,6 +118,7 @@ impl Job {
             binds,
             udev,
             terminal: None,
+            limit: None,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod console;
 mod host_side;
+mod hung;
 mod init;
 mod io;
 mod job;

@@ -73,6 +73,20 @@ impl Tally {
     }
 }
 
+/// What a harness that failed said last: libtest's own account of the failures, or else the end of what it printed, which
+/// names the test that was running; then the end of its errors.
+pub(crate) fn last_words(output: &str, errors: &str) -> String {
+    const LINES: usize = 40;
+    let output = plain(output);
+    let lines: Vec<_> = output.lines().collect();
+    let account = lines.iter().position(|line| line.trim() == "failures:");
+    let from = account.unwrap_or(lines.len().saturating_sub(LINES / 4));
+    let errors: Vec<_> = errors.lines().collect();
+    let mut kept = lines[from..].iter().take(2 * LINES).copied().collect::<Vec<_>>();
+    kept.extend(&errors[errors.len().saturating_sub(LINES)..]);
+    kept.join("\n")
+}
+
 /// Without colours.
 fn plain(line: &str) -> String {
     let mut text = String::new();
@@ -90,7 +104,7 @@ fn plain(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Tally;
+    use super::{Tally, last_words};
 
     #[test]
     fn counts_totals_of_several_harnesses() {
@@ -100,6 +114,30 @@ mod tests {
         let tally = Tally::read(text, false);
         assert_eq!((tally.passed, tally.failed, tally.skipped), (4, 2, 1));
         assert_eq!(tally.reasons, ["b: needs a GPU"]);
+    }
+
+    #[test]
+    fn what_failed_and_why_is_said_again() {
+        let text = "running 2 tests\ntest a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\nno frame\n\n\
+                    failures:\n    b\n\ntest result: FAILED. 1 passed; 1 failed;\n";
+        let last = last_words(text, "warning\n");
+        assert!(
+            last.starts_with("failures:\n\n---- b stdout ----\nno frame\n"),
+            "{last}"
+        );
+        assert!(
+            last.ends_with("test result: FAILED. 1 passed; 1 failed;\nwarning"),
+            "{last}"
+        );
+    }
+
+    #[test]
+    fn of_a_test_that_hangs_the_name_is_said_again() {
+        let many = "test x ... ok\n".repeat(90) + "test hangs has been running for over 60 seconds\n";
+        let last = last_words(&many, "lab: killed after 600 s (--timeout)\n");
+        assert_eq!(last.lines().count(), 11);
+        assert!(last.contains("hangs has been running"), "{last}");
+        assert!(last.ends_with("killed after 600 s (--timeout)"), "{last}");
     }
 
     #[test]

@@ -60,6 +60,8 @@ struct Outcome {
     name: String,
     tally: Tally,
     seconds: f32,
+    /// What it said last, if it failed.
+    last_words: Option<String>,
 }
 
 /// The processes that run just now.
@@ -152,6 +154,7 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
                                 ..Tally::default()
                             },
                             seconds: 0.0,
+                            last_words: Some(format!("{error:#}")),
                         }
                     });
                     done.lock().expect("no panic holds it").push(outcome);
@@ -246,7 +249,9 @@ fn run(mut command: Command, name: &str) -> Result<Outcome> {
     RUNNING.lock().expect("no panic holds it").retain(|p| *p != pid);
     let out = out?;
     let seconds = begun.elapsed().as_secs_f32();
-    let tally = Tally::read(&String::from_utf8_lossy(&out.stdout), out.status.success());
+    let [text, errors] = [&out.stdout, &out.stderr].map(|text| String::from_utf8_lossy(text));
+    let tally = Tally::read(&text, out.status.success());
+    let last_words = (tally.failed > 0).then(|| libtest::last_words(&text, &errors));
     let mut screen = std::io::stdout().lock();
     writeln!(screen, "\n== {name} ({seconds:.1} s, {})", out.status)?;
     screen.write_all(&out.stdout)?;
@@ -256,6 +261,7 @@ fn run(mut command: Command, name: &str) -> Result<Outcome> {
         name: name.to_owned(),
         tally,
         seconds,
+        last_words,
     })
 }
 
@@ -329,6 +335,12 @@ fn report(outcomes: &[Outcome]) -> i32 {
     }
     for reason in &total.reasons {
         println!("skipped: {reason}");
+    }
+    // Again and last: what went wrong is not to be looked for among everything that went well.
+    for outcome in outcomes {
+        if let Some(last) = &outcome.last_words {
+            println!("\n== FAILED: {}\n{last}", outcome.name);
+        }
     }
     println!(
         "{} passed, {} failed, {} skipped",
