@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use crate::guest::{self, GuestArgs, Job, Lab};
 use crate::kernel::{Kernel, Variant};
-use crate::{host, root};
+use crate::root;
 
 /// What the lab can do.
 #[derive(Debug, Subcommand)]
@@ -73,9 +73,6 @@ pub(crate) fn main(command: LabCommand) -> Result<i32> {
             } else {
                 root::ensure(yes)?
             };
-            if let Some(advice) = host::map_count_advice() {
-                eprintln!("{advice}");
-            }
             println!("{}", root.display());
             Ok(0)
         }

@@ -96,7 +96,7 @@ pub(crate) fn run(lab: &Lab, mut job: Job, args: &GuestArgs, on_terminal: bool) 
         })
     });
     let ended = ended?;
-    judge(&dir, ended, passed, args)
+    judge(lab, &dir, ended, passed, args)
 }
 
 /// How the kernel's process ended.
@@ -139,7 +139,7 @@ fn wait(child: &mut Child, limit: Duration, group: bool) -> Result<Ended> {
 }
 
 /// Turns everything that was seen into the exit status.
-fn judge(dir: &Path, ended: Ended, passed: Option<[u64; 2]>, args: &GuestArgs) -> Result<i32> {
+fn judge(lab: &Lab, dir: &Path, ended: Ended, passed: Option<[u64; 2]>, args: &GuestArgs) -> Result<i32> {
     let console = String::from_utf8_lossy(&fs::read(dir.join("console")).unwrap_or_default()).into_owned();
     let complaint = console::complaint(&console);
     if let Some(text) = &complaint {
@@ -151,7 +151,7 @@ fn judge(dir: &Path, ended: Ended, passed: Option<[u64; 2]>, args: &GuestArgs) -
             eprintln!("lab: killed after {} s (--timeout)", args.timeout);
             let hung = fs::read(dir.join("hung")).unwrap_or_default();
             eprint!("{}", String::from_utf8_lossy(&hung));
-            if let Some(advice) = crate::host::map_count_advice() {
+            if let Some(advice) = lab.advice() {
                 eprintln!("lab: {advice}");
             }
             return Ok(TIMED_OUT);

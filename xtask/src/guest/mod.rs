@@ -83,4 +83,13 @@ impl Lab {
             root: crate::root::ensure(yes)?,
         })
     }
+
+    /// What to do about the host's limit on mappings, where the kernel is too old to be changed so that it does not matter.
+    pub(crate) fn advice(&self) -> Option<String> {
+        // What is changed came with several CPUs.
+        match self.kernel.manifest.smp {
+            true => None,
+            false => crate::host::map_count_advice(),
+        }
+    }
 }

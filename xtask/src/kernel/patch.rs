@@ -1,4 +1,4 @@
-//! Small changes to the kernel (test drivers, vDSO), each proved to have been made.
+//! Small changes to the kernel (test drivers, vDSO, what is to do with User Mode Linux itself), each proved to have been made.
 
 use std::fs;
 use std::path::Path;
@@ -21,6 +21,8 @@ const VIMC_TIMING: Option<(&str, &str)> =
     Some(("drivers/media/test-drivers/vimc/vimc-sensor.c", "V4L2_CID_VBLANK"));
 /// Since then, time travel has a clock of its own for the scheduler.
 const TIME_TRAVEL_CLOCK: Option<(&str, &str)> = Some(("arch/um/kernel/time.c", "tt_extra_sched_jiffies"));
+/// Since then, several CPUs take turns with the process of the host that an address space is.
+const TURNSTILE: Option<(&str, &str)> = Some(("arch/um/os-Linux/skas/process.c", "exit_turnstile(mm_id);"));
 
 const CHANGES: &[Change] = &[
     Change {
@@ -230,6 +232,93 @@ void timer_handler(int sig, struct siginfo *unused_si, struct uml_pt_regs *regs"
         )],
         unless: Some("os_nsecs() - "),
         only: TIME_TRAVEL_CLOCK,
+    },
+    Change {
+        why: "the host has a limit on mappings (vm.max_map_count, 65530 as a rule), which a process with 256 MB of scattered pages \
+              reaches: a page was missed without a word then, and who touched it hung. Now all are forgotten, and each comes back \
+              when it is touched",
+        files: &[
+            (
+                "arch/um/os-Linux/skas/process.c",
+                &[
+                    (
+                        "static int unscheduled_userspace_iterations;\n",
+                        r#"/* The pages are mapped again as they are touched, see handle_page_fault(). */
+static void forget_mappings(struct mm_id *mm_id)
+{
+	mm_id->syscall_data_len = 0;
+	mm_id->syscall_fd_num = 0;
+	unmap(mm_id, 0, STUB_START);
+}
+
+static int unscheduled_userspace_iterations;
+"#,
+                    ),
+                    (
+                        "\t\t\terr = set_stub_state(regs, proc_data, singlestepping());\n",
+                        r#"			/* A part was sent before, for want of room, and not all of it was done. */
+			if (mm_id->syscall_data_len < 0)
+				forget_mappings(mm_id);
+
+			err = set_stub_state(regs, proc_data, singlestepping());
+"#,
+                    ),
+                    (
+                        "\t\t\tif (sig == SIGTRAP && proc_data->err != 0) {\n",
+                        r#"			if (proc_data->err == -ENOMEM) {
+				/* The process has not run yet. */
+				proc_data->err = 0;
+				forget_mappings(mm_id);
+				exit_turnstile(mm_id);
+				continue;
+			}
+
+			if (proc_data->err < 0) {
+"#,
+                    ),
+                    (
+                        "\t\t\terr = syscall_stub_flush(mm_id);\n",
+                        r#"			err = syscall_stub_flush(mm_id);
+			if (err == -ENOMEM) {
+				forget_mappings(mm_id);
+				err = syscall_stub_flush(mm_id);
+			}
+"#,
+                    ),
+                ],
+            ),
+            (
+                "arch/um/os-Linux/skas/mem.c",
+                &[(
+                    "\tif (proc_data->err < 0) {\n\t\tsyscall_stub_dump_error(mm_idp);\n",
+                    r#"	if (proc_data->err < 0) {
+		/* As must be where there is a limit, see forget_mappings(). */
+		if (proc_data->err != -ENOMEM)
+			syscall_stub_dump_error(mm_idp);
+"#,
+                )],
+            ),
+            (
+                "arch/um/kernel/trap.c",
+                &[(
+                    "\t} while (!pte_present(*pte));\n\terr = 0;\n",
+                    r#"	} while (!pte_present(*pte));
+	err = 0;
+
+	/* The host may have forgotten this page, see forget_mappings(). */
+	scoped_guard(spinlock_irqsave, &mm->page_table_lock) {
+		if (pte_present(*pte)) {
+			*pte = pte_mkneedsync(*pte);
+			um_tlb_mark_sync(mm, address & PAGE_MASK,
+					 (address & PAGE_MASK) + PAGE_SIZE);
+		}
+	}
+"#,
+                )],
+            ),
+        ],
+        unless: Some("forget_mappings"),
+        only: TURNSTILE,
     },
 ];
 

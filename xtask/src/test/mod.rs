@@ -90,9 +90,7 @@ pub(crate) fn main(args: &TestArgs) -> Result<i32> {
     } else {
         Some(Lab::ensure(args.variant, args.yes)?)
     };
-    if lab.is_some()
-        && let Some(advice) = host::map_count_advice()
-    {
+    if let Some(advice) = lab.as_ref().and_then(Lab::advice) {
         eprintln!("note: {advice}");
     }
     let folder = lab
