@@ -29,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) stop: Arc<AtomicBool>,
     progress: ProgressBar,
     first: Option<Instant>,
+    /// From the first picture to the latest. What comes after, as a photo's file, is no part of the frame rate.
+    took: Duration,
     done: u64,
     /// Pictures that the GPU had no time for.
     missed: u64,
@@ -82,6 +84,7 @@ impl Job {
             stop,
             progress,
             first: None,
+            took: Duration::ZERO,
             done: 0,
             missed: 0,
             failed: Vec::new(),
@@ -104,8 +107,8 @@ impl Job {
             let Some(frame) = self.source.next(&self.stop, say)? else {
                 return Ok(None);
             };
-            // The clock starts with the first picture: a camera's start-up is not its frame rate.
-            let start = *self.first.get_or_insert_with(Instant::now);
+            // The clock starts with the first picture, and anew when it is through: no start-up is a frame rate.
+            self.first.get_or_insert_with(Instant::now);
             let mut brightness = String::new();
             if let Some(meter) = &self.meter {
                 brightness = format!(", brightness {}", mean(&frame).context("looking at the frame")?);
@@ -124,6 +127,7 @@ impl Job {
             };
             if self.done == 0 {
                 self.open_sinks(&frame)?;
+                self.first = Some(Instant::now());
             }
             // The others go on.
             for failed in self.sinks.take(&frame) {
@@ -135,10 +139,15 @@ impl Job {
             }
             self.done += 1;
             self.progress.inc(1);
-            let fps = (self.done - 1) as f64 / start.elapsed().as_secs_f64().max(1e-9);
+            self.took = self.first.map_or(Duration::ZERO, |first| first.elapsed());
+            let fps = self.fps();
             self.progress.set_message(format!("{fps:.1} fps{brightness}"));
             return Ok(Some(frame));
         }
+    }
+
+    fn fps(&self) -> f64 {
+        self.done.saturating_sub(1) as f64 / self.took.as_secs_f64().max(1e-9)
     }
 
     fn open_sinks(&mut self, first: &Frame) -> Result<()> {
@@ -171,8 +180,8 @@ impl Job {
 
     /// Ends the outputs and says what every hop cost.
     pub(crate) fn finish(self) -> Result<()> {
-        let elapsed = self.first.map_or(0.0, |first| first.elapsed().as_secs_f64());
         self.progress.finish();
+        let (took, fps) = (self.took.as_secs_f64(), self.fps());
         let mut failed = self.failed;
         for ended in self.sinks.finish() {
             match ended {
@@ -180,9 +189,8 @@ impl Job {
                 Err(error) => failed.push(error),
             }
         }
-        let fps = self.done.saturating_sub(1) as f64 / elapsed.max(1e-9);
         let (done, lost) = (self.done, self.missed + self.source.camera.stats().lost());
-        say!("{done} frames in {elapsed:.2} s: {fps:.1} fps, {lost} dropped\n");
+        say!("{done} frames in {took:.2} s: {fps:.1} fps, {lost} dropped\n");
         for hop in self.path.counts() {
             say!("  {hop}");
         }
