@@ -34,7 +34,12 @@ fn the_portals_camera_is_photographed_and_a_refusal_is_told() {
 
     portal.remember(Some(true));
     let (well, said) = app(&daemon, &[]);
-    assert!(well && said.contains("source: the portal's camera"), "{said}");
+    let logs = || ["pw.log", "wp.log"].map(|name| daemon.log(name)).join("\n");
+    assert!(
+        well && said.contains("source: the portal's camera"),
+        "{said}\n{}",
+        logs()
+    );
     // PipeWire's node for the camera does not wait for who holds a picture: a photo is of a copy.
     assert!(said.contains("frame: Cpu"), "{said}");
     assert!(daemon.dir().join("portal.png").exists());
