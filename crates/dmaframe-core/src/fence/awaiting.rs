@@ -1,6 +1,7 @@
 //! Waiting on a tokio runtime.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
@@ -9,6 +10,7 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
+use super::several::and;
 use super::{Fence, SyncFile, TimelinePoint, Waited};
 use crate::deadline::Deadline;
 use crate::error::Error;
@@ -34,14 +36,14 @@ impl Fence {
         let Self::All(all) = self else {
             return one(self).await;
         };
-        let mut found = Waited::Signaled;
+        let mut found = Ok(Waited::Signaled);
         for fence in all.iter() {
-            let waited = one(fence).await?;
-            if found.is_signaled() {
-                found = waited;
+            match and(found, one(fence).await) {
+                ControlFlow::Continue(so_far) => found = so_far,
+                ControlFlow::Break(ended) => return ended,
             }
         }
-        Ok(found)
+        found
     }
 }
 

@@ -1,5 +1,9 @@
 //! Fences that stay several.
 
+use std::ops::ControlFlow;
+
+use rustix::io::Errno;
+
 use super::{Fence, SyncFile, Waited};
 use crate::deadline::Deadline;
 use crate::error::Error;
@@ -64,15 +68,12 @@ impl Fences {
 
     /// The deadline is for all of them. An error of one counts when all are done: the others are still at work.
     pub(super) fn wait(&self, deadline: Deadline) -> Result<Waited, Error> {
-        let mut found = Waited::Signaled;
-        for fence in &self.0 {
-            match fence.wait(deadline)? {
-                Waited::TimedOut => return Ok(Waited::TimedOut),
-                failed @ Waited::Failed(_) if found == Waited::Signaled => found = failed,
-                _ => {}
-            }
+        let all = self.0.iter().try_fold(Ok(Waited::Signaled), |found, fence| {
+            and(found, fence.wait(deadline))
+        });
+        match all {
+            ControlFlow::Continue(found) | ControlFlow::Break(found) => found,
         }
-        Ok(found)
     }
 
     pub(super) fn to_sync_file(&self) -> Result<Option<SyncFile>, Error> {
@@ -95,6 +96,25 @@ impl Fences {
             .map(Fence::try_clone)
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+}
+
+/// How several are, with one more. Breaks off where that one is not known to be done: so nor are all.
+pub(super) fn and(
+    found: Result<Waited, Error>,
+    next: Result<Waited, Error>,
+) -> ControlFlow<Result<Waited, Error>, Result<Waited, Error>> {
+    match next {
+        Ok(Waited::Signaled) => ControlFlow::Continue(found),
+        // Its work ended badly, or its device is gone: either way it is done, and the others may be at work.
+        Ok(Waited::Failed(_))
+        | Err(Error::Os {
+            errno: Errno::NODEV, ..
+        }) => ControlFlow::Continue(match found {
+            Ok(Waited::Signaled) => next,
+            first => first,
+        }),
+        Ok(Waited::TimedOut) | Err(_) => ControlFlow::Break(next),
     }
 }
 
@@ -128,5 +148,37 @@ fn file<'a>(fence: &'a Fence, made: Option<&'a SyncFile>) -> Option<&'a SyncFile
     match fence {
         Fence::SyncFile(file) => Some(file),
         _ => made,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No device of the lab can be pulled out from under a timeline: so by what the kernel answers.
+    #[test]
+    fn a_device_that_is_gone_says_nothing_of_the_work_of_others() {
+        let gone = || Err(Error::os("ioctl", "timeline point")(Errno::NODEV));
+        let unknown = || Err(Error::os("ioctl", "timeline point")(Errno::NOMEM));
+        let failed = || Ok(Waited::Failed(Errno::IO));
+        let all = |answers: [Result<Waited, Error>; 3]| {
+            let mut answers = answers.into_iter();
+            match answers.try_fold(Ok(Waited::Signaled), and) {
+                ControlFlow::Continue(found) | ControlFlow::Break(found) => found,
+            }
+        };
+        for (answers, expected) in [
+            ([gone(), Ok(Waited::TimedOut), failed()], Ok(Waited::TimedOut)),
+            (
+                [Ok(Waited::Signaled), gone(), Ok(Waited::TimedOut)],
+                Ok(Waited::TimedOut),
+            ),
+            // Whoever is not told must not count one that may be at work as done.
+            ([gone(), unknown(), failed()], unknown()),
+            ([gone(), failed(), Ok(Waited::Signaled)], gone()),
+            ([failed(), gone(), Ok(Waited::Signaled)], failed()),
+        ] {
+            assert_eq!(all(answers), expected);
+        }
     }
 }
