@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dmaframe_core::negotiate::{self, Candidate, FormatSet, MemoryOffer, Plan, Route};
-use dmaframe_core::{Layout, Modifier, Rect, Size};
+use dmaframe_core::{Layout, MAX_PLANES, Modifier, Rect, Size};
 
 use crate::allocator::Allocator;
 use crate::error::Error;
@@ -243,6 +243,13 @@ impl<'a> Ways<'a> {
             None => self.request(candidate)?,
         };
         let layout = allocator.plan(&request).map_err(|error| error.to_string())?;
+        if fixed.is_none() {
+            // The tiling is the allocator's choice, and how its planes lie too. Sizes are its driver's business.
+            let chosen =
+                |other: &&Candidate| alike(other, candidate) && other.pair.modifier == layout.modifier();
+            let chosen = self.plan.remaining().iter().find(chosen).unwrap_or(candidate);
+            chosen.needs.check(&layout, &[u64::MAX; MAX_PLANES])?;
+        }
         Ok((Some(layout), visible, Some(*allocator)))
     }
 
@@ -257,11 +264,16 @@ impl<'a> Ways<'a> {
         }
         // The allocator picks, from all that the route takes: it knows which tiling is best.
         let same = |other: &&Candidate| {
-            (other.pair.fourcc, &other.memory, other.route) == (fourcc, &candidate.memory, candidate.route)
+            alike(other, candidate)
                 && other.pair.modifier.is_implicit() == candidate.pair.modifier.is_implicit()
                 && other.pair.modifier != Modifier::LINEAR
         };
         let modifiers = self.plan.remaining().iter().filter(same);
         Ok(plain.modifiers(modifiers.map(|other| other.pair.modifier)))
     }
+}
+
+/// Whether two candidates differ in their modifiers at most.
+fn alike(one: &Candidate, other: &Candidate) -> bool {
+    (one.pair.fourcc, &one.memory, one.route) == (other.pair.fourcc, &other.memory, other.route)
 }

@@ -57,7 +57,7 @@ impl Allocator for Memfd {
 }
 
 /// Bytes of this process: the last resort, which cannot fail where anything works. Nobody can be given them without a
-/// copy. Their [`BufferId`](dmaframe_core::BufferId)s are unique, but carry no generation.
+/// copy.
 #[derive(Debug, Default)]
 pub struct Bytes(());
 

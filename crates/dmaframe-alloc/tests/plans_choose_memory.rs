@@ -1,9 +1,9 @@
 //! A plan gives memory that can really be had, and says why it is not better.
 
-use dmaframe_alloc::{Allocator, Chain, DmaHeap, Error, Memfd, Picture, Request, Udmabuf, plan};
+use dmaframe_alloc::{Allocator, Available, Chain, DmaHeap, Error, Memfd, Picture, Request, Udmabuf, plan};
 use dmaframe_core::negotiate::{FormatSet, MemoryKind, Route, Takes, Usage};
 use dmaframe_core::quirks::Driver;
-use dmaframe_core::{Fourcc, Layout, Modifier, Rect, Size, next_generation};
+use dmaframe_core::{Buffer, Fourcc, Layout, Modifier, Plane, Rect, Size, next_generation};
 use dmaframe_testkit::{Device, need};
 
 const LINEAR: Modifier = Modifier::LINEAR;
@@ -163,4 +163,73 @@ fn memory_for_a_camera_has_the_cameras_layout() {
         "a camera does not write into a memfd"
     );
     assert_eq!(way.request(), Some(Request::exact(layout)));
+}
+
+/// A tiling of NVIDIA's.
+const BLOCKS: Modifier = Modifier(0x0300_0000_0060_6014);
+
+/// Lays tiled planes out as a driver might, in so many objects.
+#[derive(Debug)]
+struct Tiler {
+    inner: Chain,
+    objects: usize,
+}
+
+impl Allocator for Tiler {
+    fn name(&self) -> &str {
+        "tiler"
+    }
+
+    fn probe(&self) -> Result<Available, Error> {
+        self.inner.probe()
+    }
+
+    fn formats(&self) -> FormatSet {
+        FormatSet::new("tiler").with(Fourcc::NV12, BLOCKS)
+    }
+
+    fn plan(&self, request: &Request) -> Result<Layout, Error> {
+        let size = request.size();
+        let len = u64::from(size.width) * u64::from(size.height) * 2;
+        let planes = [0, 1].map(|plane| Plane {
+            object: plane % self.objects,
+            offset: if self.objects == 1 {
+                len / 2 * plane as u64
+            } else {
+                0
+            },
+            stride: size.width,
+        });
+        let sizes = vec![len; self.objects];
+        Ok(Layout::check(Fourcc::NV12, BLOCKS, size, &planes, &sizes).unwrap())
+    }
+
+    fn allocate(&self, layout: &Layout, generation: u64) -> Result<Buffer, Error> {
+        self.inner.allocate(layout, generation)
+    }
+}
+
+#[test]
+fn a_tiling_whose_planes_lie_as_the_driver_cannot_read_them_is_no_way() {
+    need!(Device::Udmabuf);
+    let nvidia = FormatSet::new("nvidia").with_usage(Usage::Sample);
+    let nvidia = nvidia.with_driver(Driver::Nvidia, true).by(Route::Image);
+    let nvidia = nvidia.with(Fourcc::NV12, BLOCKS);
+    let tiled = FormatSet::new("decoder").with(Fourcc::NV12, BLOCKS);
+    let picture = Picture::new(Size::new(64, 64));
+    for (objects, well) in [(2, true), (1, false)] {
+        let tiler = Tiler {
+            inner: Chain::standard(),
+            objects,
+        };
+        let allocators: [&dyn Allocator; 1] = [&tiler];
+        let ways = plan(&tiled, &nvidia, allocators, &picture);
+        match ways {
+            Ok(ways) => assert!(well, "{}", ways.current().unwrap()),
+            Err(error) => {
+                assert!(!well, "{error}");
+                assert!(error.to_string().contains("shares object 0"), "{error}");
+            }
+        }
+    }
 }
