@@ -208,6 +208,17 @@ impl<'a> Ways<'a> {
                         self.plan.promote(layout.modifier());
                     }
                     if let Some(candidate) = self.plan.current().cloned() {
+                        // Of a tiling it is the allocator who says how the planes lie. Sizes are its driver's business.
+                        let fits = layout
+                            .as_ref()
+                            .filter(|_| allocator.is_some())
+                            .map_or(Ok(()), |layout| {
+                                candidate.needs.check(layout, &[u64::MAX; MAX_PLANES])
+                            });
+                        if let Err(reason) = fits {
+                            self.next(reason)?;
+                            continue;
+                        }
                         return Ok(self.current.insert(Way {
                             candidate,
                             allocator,
@@ -243,13 +254,6 @@ impl<'a> Ways<'a> {
             None => self.request(candidate)?,
         };
         let layout = allocator.plan(&request).map_err(|error| error.to_string())?;
-        if fixed.is_none() {
-            // The tiling is the allocator's choice, and how its planes lie too. Sizes are its driver's business.
-            let chosen =
-                |other: &&Candidate| alike(other, candidate) && other.pair.modifier == layout.modifier();
-            let chosen = self.plan.remaining().iter().find(chosen).unwrap_or(candidate);
-            chosen.needs.check(&layout, &[u64::MAX; MAX_PLANES])?;
-        }
         Ok((Some(layout), visible, Some(*allocator)))
     }
 
@@ -264,16 +268,11 @@ impl<'a> Ways<'a> {
         }
         // The allocator picks, from all that the route takes: it knows which tiling is best.
         let same = |other: &&Candidate| {
-            alike(other, candidate)
+            (other.pair.fourcc, &other.memory, other.route) == (fourcc, &candidate.memory, candidate.route)
                 && other.pair.modifier.is_implicit() == candidate.pair.modifier.is_implicit()
                 && other.pair.modifier != Modifier::LINEAR
         };
         let modifiers = self.plan.remaining().iter().filter(same);
         Ok(plain.modifiers(modifiers.map(|other| other.pair.modifier)))
     }
-}
-
-/// Whether two candidates differ in their modifiers at most.
-fn alike(one: &Candidate, other: &Candidate) -> bool {
-    (one.pair.fourcc, &one.memory, one.route) == (other.pair.fourcc, &other.memory, other.route)
 }
