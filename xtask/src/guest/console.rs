@@ -34,9 +34,21 @@ pub(crate) fn complaint(console: &str) -> Option<String> {
     )
 }
 
+/// The lines that say where a program crashed: which one, at what address, in which library.
+pub(crate) fn crashes(console: &str) -> impl Iterator<Item = &str> {
+    console.lines().filter(|line| line.contains("]: segfault at "))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::complaint;
+    use super::{complaint, crashes};
+
+    #[test]
+    fn a_crash_is_told_with_its_place() {
+        let line = "[    0.19] perl[40]: segfault at 1 ip 402b4a98 sp 7f7fffa77818 error 4 in libc.so.6[175a98,40167000+163000]";
+        let console = format!("[0.0] booted\n{line}\n[0.2] segfault is a word\n");
+        assert_eq!(crashes(&console).collect::<Vec<_>>(), [line]);
+    }
 
     #[test]
     fn finds_trouble_only() {

@@ -169,6 +169,9 @@ fn judge(lab: &Lab, dir: &Path, ended: Ended, passed: Option<[u64; 2]>, args: &G
     }
     let status: Status =
         serde_json::from_slice(&fs::read(dir.join("status"))?).context("the guest's status is damaged")?;
+    if status.code != 0 {
+        console::crashes(&console).for_each(|line| eprintln!("lab: {line}"));
+    }
     if let Some(passed) = passed {
         for (name, (sent, got)) in ["stdout", "stderr"].iter().zip(status.written.iter().zip(passed)) {
             if *sent != u64::MAX && *sent != got {
