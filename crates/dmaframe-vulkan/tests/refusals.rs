@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use ash::{ext, khr};
 use common::{dmabuf_bench, open};
-use dmaframe_core::{Fourcc, Size};
+use dmaframe_core::{Fourcc, Frame, FrameParts, Modifier, Plane, Size};
 use dmaframe_testkit::Leaks;
 use dmaframe_testkit::frames::{self, TIGHT, memfd_frame, udmabuf_frame};
 use dmaframe_vulkan::{Error, ImportOptions, Importer, OpenOptions, Refusal, Route, ash};
@@ -102,6 +102,40 @@ fn a_buffer_smaller_than_the_image_needs_is_refused_before_the_driver_sees_it() 
     }
     drop((importer, frame));
     bench.done();
+}
+
+#[test]
+fn a_compressed_picture_is_not_read_where_its_layout_is_not_known() {
+    let _turn = TURN.lock();
+    let device = dmaframe_testkit::need!(dmaframe_testkit::Device::Udmabuf);
+    // DCC of AMD's, with its metadata behind the pixels, and a tiling without.
+    for (modifier, planes) in [(0x0200_0000_0000_2a01, 2), (0x0200_0000_0000_0a01, 1)] {
+        for foreign in [true, false] {
+            let options = match foreign {
+                true => OpenOptions::new(),
+                false => OpenOptions::new().without(ext::queue_family_foreign::NAME),
+            };
+            let Some(bench) = open(&options) else { return };
+            let mut parts = FrameParts::new(Fourcc::ABGR8888, Size::new(64, 64));
+            parts.modifier = Modifier(modifier);
+            parts
+                .objects
+                .push(dmaframe_testkit::udmabuf(&device, 1 << 16).unwrap());
+            for plane in 0..planes {
+                parts.planes.push(Plane {
+                    object: 0,
+                    offset: plane * 32768,
+                    stride: 256,
+                });
+            }
+            let frame = Frame::try_from(parts).unwrap();
+            let refused = Importer::new(&bench.gpu).image(&frame).unwrap_err();
+            let off = matches!(refused.refusal(), Some(Refusal::ExtensionOff(name)) if *name == ext::queue_family_foreign::NAME);
+            assert_eq!(off, planes == 2 && !foreign, "{refused}");
+            drop(frame);
+            bench.done();
+        }
+    }
 }
 
 #[test]

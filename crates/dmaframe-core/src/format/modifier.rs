@@ -28,6 +28,35 @@ impl Modifier {
         self.0 == Self::INVALID.0
     }
 
+    /// Whether pixels may lie compressed, which is what whoever sees only some of the memory, or begins its metadata anew,
+    /// destroys. By `include/uapi/drm/drm_fourcc.h`; `true` for what is not known from there, and for the implicit one.
+    #[must_use]
+    pub const fn may_be_compressed(self) -> bool {
+        let value = self.0 & 0x00ff_ffff_ffff_ffff;
+        if self.is_linear() {
+            return false;
+        }
+        match self.vendor() {
+            // Intel: the X, Y, Yf and 4 tilings; all others have CCS.
+            0x01 => !matches!(value, 1 | 2 | 3 | 9),
+            // AMD: DCC.
+            0x02 => value & (1 << 13) != 0,
+            // NVIDIA: the compression of block-linear kinds.
+            0x03 => value & (7 << 23) != 0,
+            // Samsung: tiles.
+            0x04 => !matches!(value, 1 | 2),
+            // Qualcomm: tiles without compression.
+            0x05 => !matches!(value, 2 | 3),
+            // Vivante: tile status and compression.
+            0x06 => value & (0xff << 48) != 0,
+            // Broadcom's tilings, and Allwinner's.
+            0x07 | 0x09 => false,
+            // Arm: AFBC and AFRC; of the others there is one, 16 x 16 blocks.
+            0x08 => (value >> 52) & 0xf != 1,
+            _ => true,
+        }
+    }
+
     /// The vendor byte (`DRM_FORMAT_MOD_VENDOR_*`).
     #[must_use]
     pub const fn vendor(self) -> u8 {
@@ -83,6 +112,46 @@ impl From<Modifier> for drm_fourcc::DrmModifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compression_is_known_by_its_bits_and_suspected_where_nothing_is_known() {
+        use drm_fourcc::DrmModifier as Drm;
+        // AFBC of 16 x 16 blocks, DCC of GFX12, block-linear with compression, an unknown vendor.
+        for value in [
+            0x0800_0000_0000_0001,
+            0x0200_0000_0000_2001,
+            0x0300_0000_00e0_6014,
+            0x7f00_0000_0000_0001,
+        ] {
+            assert!(Modifier(value).may_be_compressed(), "{value:#x}");
+        }
+        for compressed in [
+            Drm::I915_y_tiled_ccs,
+            Drm::I915_y_tiled_gen12_rc_ccs,
+            Drm::Qcom_compressed,
+            Drm::Invalid,
+        ] {
+            assert!(Modifier::from(compressed).may_be_compressed(), "{compressed:?}");
+        }
+        for plain in [
+            Drm::Linear,
+            Drm::I915_x_tiled,
+            Drm::I915_y_tiled,
+            Drm::Broadcom_uif,
+            Drm::Vivante_tiled,
+            Drm::Allwinner_tiled,
+        ] {
+            assert!(!Modifier::from(plain).may_be_compressed(), "{plain:?}");
+        }
+        // The last is Arm's blocks of 16 x 16.
+        for value in [
+            0x0300_0000_0060_6014,
+            0x0200_0000_0000_0a01,
+            0x0810_0000_0000_0001,
+        ] {
+            assert!(!Modifier(value).may_be_compressed(), "{value:#x}");
+        }
+    }
 
     #[test]
     fn implicit_is_never_linear() {

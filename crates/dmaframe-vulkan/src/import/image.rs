@@ -210,8 +210,9 @@ impl ImageImport {
     /// Takes ownership from whoever wrote the memory and brings the images into `layout`, for accesses `access`.
     ///
     /// The contents are kept: what is foreign is in `GENERAL`. On a device without `VK_EXT_queue_family_foreign` the
-    /// first acquire of an import has to start from `UNDEFINED`, which by the letter may discard contents; for linear
-    /// images no driver does, and importing buffers before they are first filled makes it safe by the letter too.
+    /// first acquire of an import has to start from `UNDEFINED`, which by the letter may discard contents; no driver does
+    /// without compression (with it such imports are refused), and importing buffers before they are first filled makes it
+    /// safe by the letter too.
     #[must_use]
     pub fn acquire(&self, layout: vk::ImageLayout, access: vk::AccessFlags) -> Barriers {
         let (families, from) = match self.context.foreign() {

@@ -32,6 +32,11 @@ pub(super) fn images(
     }
     gpu.0.extensions.need_dmabuf()?;
     let layout = frame.layout();
+    // Only what comes from the foreign family comes in a layout that is known. From nowhere, a driver may begin the metadata
+    // of compression anew: the picture would be lost, and the producer's memory written.
+    if want.access == Access::Read && gpu.0.foreign().is_none() && layout.modifier().may_be_compressed() {
+        return Err(Refusal::ExtensionOff(ext::queue_family_foreign::NAME));
+    }
     let colour_planes = layout.info().planes().len();
     let modifiers = gpu.0.extensions.need(ext::image_drm_format_modifier::NAME);
     let mut images = ArrayVec::new();
@@ -206,14 +211,15 @@ fn whole(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<PlaneImage, Refus
     let entry = listed(gpu, layout, format, layout.planes().len())?;
     let objects = distinct(frame);
     let disjoint = objects.len() > 1;
+    let refused = || Refusal::Disjoint {
+        fourcc: layout.fourcc(),
+        objects: objects.len(),
+    };
     let mut flags = vk::ImageCreateFlags::empty();
     if disjoint {
         // lavapipe 26.1 lists DISJOINT and crashes when the second plane is bound.
         if !entry.features.contains(vk::FormatFeatureFlags::DISJOINT) || gpu.0.is_lavapipe() {
-            return Err(Refusal::Disjoint {
-                fourcc: layout.fourcc(),
-                objects: objects.len(),
-            });
+            return Err(refused());
         }
         flags |= vk::ImageCreateFlags::DISJOINT;
     }
@@ -249,15 +255,13 @@ fn whole(gpu: &Gpu, frame: &FrameBuffer, want: Want) -> Result<PlaneImage, Refus
         let mut memories = ArrayVec::new();
         for (index, plane) in layout.planes().iter().enumerate() {
             let needs = image.needs(Some(index));
-            memories.push(import(
-                gpu,
-                frame,
-                plane.object,
-                &image,
-                (needs, needs.size),
-                false,
-                want,
-            )?);
+            // Memory of an image's own is for all of it: VUID-VkMemoryDedicatedAllocateInfo-image-01797.
+            if needs.only_dedicated {
+                return Err(refused());
+            }
+            let (object, shared) = (plane.object, (Dedicated::No, false));
+            let size = (needs, needs.size);
+            memories.push(object::import(&gpu.0, frame, object, size, shared, want.access)?);
         }
         image.bind_planes(memories)?
     } else {

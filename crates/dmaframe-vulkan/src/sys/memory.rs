@@ -33,6 +33,8 @@ pub(crate) struct Needs {
     pub(crate) types: u32,
     /// The driver requires or prefers memory of the resource's own.
     pub(crate) dedicated: bool,
+    /// It takes no other.
+    pub(crate) only_dedicated: bool,
 }
 
 impl Needs {
@@ -46,6 +48,7 @@ impl Needs {
             types: requirements.memory_type_bits,
             dedicated: dedicated.requires_dedicated_allocation == vk::TRUE
                 || dedicated.prefers_dedicated_allocation == vk::TRUE,
+            only_dedicated: dedicated.requires_dedicated_allocation == vk::TRUE,
         }
     }
 }
