@@ -4,7 +4,7 @@ mod common;
 
 use ash::ext;
 use common::open;
-use dmaframe_core::{Fourcc, Frame, FrameMeta, Layout, Size};
+use dmaframe_core::{Fourcc, Frame, FrameMeta, Layout, Plane, Size};
 use dmaframe_testkit::frames::{self, Shape, TIGHT, memfd_frame, same, udmabuf_frame};
 use dmaframe_vulkan::{Error, Importer, OpenOptions, Readback, Refusal, Route, Upload, ash};
 
@@ -54,6 +54,34 @@ fn pages_of_a_memfd_are_read_exactly_where_they_are() {
     let held = importer.host_pointer(&frame).unwrap();
     same(&bench.read(&held), &later, "the second picture");
     drop((importer, held));
+    bench.done();
+}
+
+#[test]
+fn of_a_memfd_far_larger_than_its_picture_the_device_gets_the_picture() {
+    let Some(bench) = open(&OpenOptions::new()) else {
+        return;
+    };
+    if !bench.gpu.extensions().has(ext::external_memory_host::NAME) {
+        dmaframe_testkit::skip("no VK_EXT_external_memory_host");
+        return;
+    }
+    let importer = Importer::new(&bench.gpu);
+    let (size, len) = (Size::new(640, 480), 640 * 480);
+    // What a peer sends that has written nothing behind its picture, so that its memory is not paid for.
+    let fd = dmaframe_testkit::memfd(1 << 36, true).unwrap().into();
+    let plane = Plane {
+        object: 0,
+        offset: 4096,
+        stride: 640,
+    };
+    let bytes = frames::picture(len, 4);
+    let frame = frames::frame_in(vec![fd], Fourcc::R8, size, &[plane], &bytes).unwrap();
+    let held = importer.host_pointer(&frame).unwrap();
+    let given = held.import.size(0).unwrap();
+    assert!((4096 + len as u64..1 << 20).contains(&given), "{given} bytes");
+    same(&bench.read(&held), &bytes, "the picture");
+    drop((importer, held, frame));
     bench.done();
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use ash::vk;
-use dmaframe_core::{Access, Buffer as FrameBuffer, Deadline, Frame};
+use dmaframe_core::{Access, Buffer as FrameBuffer, Deadline, Frame, Object};
 
 use super::buffer::{BufferImport, linear};
 use crate::error::Refusal;
@@ -91,8 +91,7 @@ fn memfds(
             place.push(same);
             continue;
         }
-        // The last page is there to its end, so a length can be rounded up to whole pages, but not further.
-        let len = object.size().next_multiple_of(rustix::param::page_size() as u64);
+        let len = span(buffer, object, align);
         whole("length", len, align)?;
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         if what != Use::Reads && !object.is_writable() {
@@ -119,6 +118,22 @@ fn memfds(
         pages.push(mapped);
     }
     Ok(pages)
+}
+
+/// How much of a memfd the picture is in. All of it might be far more, and never have been written: the driver pins what
+/// it is given, and a peer could have us pay for pages that it never had.
+fn span(buffer: &FrameBuffer, object: &Object, align: u64) -> u64 {
+    let page = rustix::param::page_size() as u64;
+    let objects = buffer.objects().iter().enumerate();
+    let same = objects.filter(|(_, other)| other.identity() == object.identity());
+    let needed = same.map(|(index, _)| buffer.layout().object_len(index)).max();
+    let needed = needed
+        .unwrap_or(0)
+        .max(1)
+        .checked_next_multiple_of(align.max(page));
+    // The last page is there to its end, so a length can be rounded up to whole pages, but not further.
+    let most = object.size().next_multiple_of(page);
+    needed.map_or(most, |needed| needed.min(most))
 }
 
 /// A frame's own bytes, if they happen to be whole pages.
