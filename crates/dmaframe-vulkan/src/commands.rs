@@ -3,7 +3,7 @@
 use ash::vk;
 use std::sync::Arc;
 
-use dmaframe_core::{Access, Fence, Frame, Layout};
+use dmaframe_core::{Access, Deadline, Error as FrameError, Fence, Frame, Layout, Waited};
 
 use crate::error::{Error, Route};
 use crate::formats;
@@ -72,9 +72,10 @@ impl<'a> Commands<'a> {
     ///
     /// # Errors
     /// [`Error::Refused`] for a pending fence on a device without SYNC_FD semaphores: wait on the CPU there
-    /// ([`sync::wait`]). [`Error::OutOfRange`], [`Error::Frame`], [`Error::Vk`].
+    /// ([`sync::wait`]). [`Error::OutOfRange`], [`Error::Vk`], and [`Error::Frame`], with `FenceFailed` for one that has
+    /// signalled with an error.
     pub fn wait_for(&mut self, fence: Fence) -> Result<(), Error> {
-        if fence.is_trivial() || fence.is_done()? {
+        if is_done_well(&fence)? {
             return Ok(());
         }
         self.context_of_queue()
@@ -401,5 +402,20 @@ fn writable(access: Access) -> Result<(), Error> {
     match access {
         Access::Write => Ok(()),
         Access::Read => Err(unsupported("an import made for writing", "one made for reading")),
+    }
+}
+
+/// Whether the work that a fence stands for is done.
+///
+/// # Errors
+/// What the CPU is told that waits for it: the work has failed, and there is nothing good to be had of it.
+pub(crate) fn is_done_well(fence: &Fence) -> Result<bool, Error> {
+    if fence.is_trivial() {
+        return Ok(true);
+    }
+    match fence.wait(Deadline::now())? {
+        Waited::Signaled => Ok(true),
+        Waited::TimedOut => Ok(false),
+        Waited::Failed(errno) => Err(FrameError::FenceFailed { errno }.into()),
     }
 }

@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 use ash::vk;
 use dmaframe_core::{DeviceClaim, Fence, SyncFile};
 
+use crate::commands::is_done_well;
 use crate::error::{Error, Refusal, Route};
 use crate::extensions::Extensions;
 use crate::gpu::Gpu;
@@ -239,9 +240,10 @@ impl WaitSemaphore {
     /// `None` when the fence has signalled already and there is nothing to wait for.
     ///
     /// # Errors
-    /// [`Error::Refused`] on a device without SYNC_FD semaphores; [`Error::Frame`], [`Error::Vk`].
+    /// [`Error::Refused`] on a device without SYNC_FD semaphores; [`Error::Vk`]; [`Error::Frame`], with `FenceFailed` for one
+    /// that has signalled with an error.
     pub fn new(gpu: &Gpu, fence: Fence) -> Result<Option<Self>, Error> {
-        if fence.is_trivial() || fence.is_done()? {
+        if is_done_well(&fence)? {
             return Ok(None);
         }
         gpu.0.need_sync_fd(false).map_err(Error::refused(Route::Export))?;

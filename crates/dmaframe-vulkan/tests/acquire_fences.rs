@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use ash::{khr, vk};
 use common::{Bench, SOON, fenced_bench, open};
-use dmaframe_core::{Access, Fence, Fourcc, Frame, Size, Waited};
+use dmaframe_core::{Access, Errno, Fence, Fourcc, Frame, Size, Waited};
 use dmaframe_testkit::frames::{picture, same};
 use dmaframe_testkit::producer::{advance_later, later, pending, shared_frame};
 use dmaframe_testkit::{Device, SwSync, need};
-use dmaframe_vulkan::{Importer, OpenOptions, Readback, ValidationLog, ash, raw, sync};
+use dmaframe_vulkan::{Error, Importer, OpenOptions, Readback, ValidationLog, ash, raw, sync};
 
 const SIZE: Size = Size::new(640, 480);
 const LATE: Duration = Duration::from_millis(200);
@@ -113,6 +113,27 @@ fn a_plain_device_waits_on_the_cpu_with_a_deadline() {
         .unwrap();
     assert!(work.wait(SOON).unwrap().is_signaled());
     drop((frame, work));
+    bench.done();
+}
+
+#[test]
+fn a_picture_whose_producer_has_failed_is_refused_whoever_waits() {
+    let Some((bench, udmabuf, timeline)) = fenced_bench().filter(|(bench, ..)| waits(bench)) else {
+        return;
+    };
+    let (frame, camera) = shared_frame(&udmabuf, SIZE, pending(&timeline));
+    drop(timeline);
+    let failed = |error: &Error| matches!(error, Error::Frame(dmaframe_core::Error::FenceFailed { errno }) if *errno == Errno::NOENT);
+    let error = bench
+        .queue
+        .submit(SOON, |commands| commands.reads(&frame))
+        .unwrap_err();
+    assert!(failed(&error), "{error}");
+    let error = raw::WaitSemaphore::new(&bench.gpu, frame.acquire().try_clone().unwrap()).unwrap_err();
+    assert!(failed(&error), "{error}");
+    let error = sync::wait(&frame, Access::Read, SOON).unwrap_err();
+    assert!(failed(&error), "{error}");
+    drop((frame, camera));
     bench.done();
 }
 
