@@ -55,7 +55,7 @@ impl Submission {
     /// lavapipe blocks here until the work is done, and gives a signalled fence; GPU drivers give a pending one at once.
     ///
     /// # Errors
-    /// [`Error::Refused`] without SYNC_FD export; [`Error::Unsupported`] when it was not asked for.
+    /// [`Error::Refused`] without SYNC_FD export; [`Error::Unsupported`] when it was not asked for; [`Error::DeviceLost`].
     pub fn fence(&mut self) -> Result<Fence, Error> {
         match &self.fence {
             Some(Some(file)) => return Ok(file.try_clone()?.into()),
@@ -74,8 +74,8 @@ impl Submission {
                     found: "a submission without it".into(),
                 });
             }
-            // Done, and seen to be.
-            None => return Ok(Fence::Signaled),
+            // Done, and seen to be; or nothing is, since the device is lost.
+            None => return self.queue.poll().map(|()| Fence::Signaled),
         };
         let exported = semaphore.export();
         let good = exported.is_ok();
@@ -106,8 +106,10 @@ impl Submission {
         while let Some(hold) = self.queue.with_slot(self.serial, next_frame).flatten() {
             let Hold::Frame(frame, access) = &hold else { break };
             if let Err(error) = sync::release(frame, &fence, *access) {
+                // Where the work is done meanwhile nobody takes it: its lease runs after the lock then.
+                let mut held = Some(hold);
                 self.queue
-                    .with_slot(self.serial, move |slot| slot.holds.push(hold));
+                    .with_slot(self.serial, |slot| slot.holds.extend(held.take()));
                 return Err(error);
             }
         }
