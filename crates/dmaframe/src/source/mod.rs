@@ -281,6 +281,8 @@ impl Source {
             if self.wish.placeholder {
                 if let Some(frame) = self.still.next(left.map_or(until, |left| left.min(until))) {
                     self.past.placeholders += 1;
+                    // It goes on to whoever takes the camera's, who counts it: a frame of this hop too, drawn where they read it.
+                    self.hop().zero_copy();
                     return Next::Frame(frame);
                 }
             } else {
@@ -338,11 +340,22 @@ impl Source {
     }
 }
 
-/// Counts in our hops what the backend's have counted; the last of ours takes what there are more.
+/// Counts in our hops what the backend's have counted. One that has more (opened with frames, the camera is back with Motion
+/// JPEG) has its last in the last of ours: a picture is one frame there, and what it costs is the decoder's. Of the others what
+/// they lost is counted.
 fn follow(hops: &[Arc<Hop>], followed: &mut [Followed], backend: &dyn Backend) {
-    for (index, inner) in backend.hops().iter().enumerate() {
-        let ours = hops.get(index).or(hops.last());
-        if let (Some(ours), Some(seen)) = (ours, followed.get_mut(index)) {
+    let inner = backend.hops();
+    let surplus = inner.len().saturating_sub(hops.len());
+    for (index, (inner, seen)) in inner.iter().zip(followed).enumerate() {
+        let Some(ours) = hops.get(index).or(hops.last()) else {
+            return;
+        };
+        if (hops.len()..hops.len() + surplus).contains(&(index + 1)) {
+            let new = Hop::new("");
+            new.follow(inner, seen);
+            let new = new.counts();
+            (0..new.dropped).for_each(|_| ours.dropped(new.reason.unwrap_or("lost before")));
+        } else {
             ours.follow(inner, seen);
         }
     }
@@ -363,7 +376,7 @@ mod tests {
     /// Gives one picture or none, and fails.
     #[derive(Debug)]
     struct Failing {
-        hops: [Arc<Hop>; 1],
+        hops: Vec<Arc<Hop>>,
         gives: Option<Frame>,
         known: Known,
     }
@@ -396,7 +409,7 @@ mod tests {
         let wish = Wish::new(Which::Synthetic);
         let mut source = Source::open(&wish, &mut Vec::new()).unwrap();
         let gives = gives.then(|| source.next(LOOK).into_frame().unwrap());
-        let hops = [Hop::new("failing")];
+        let hops = vec![Hop::new("failing")];
         source.gave = false;
         source.state = State::Live(Box::new(Failing { hops, gives, known }));
         source
@@ -415,6 +428,63 @@ mod tests {
         assert!(matches!(source.next(LOOK), Next::Frame(_)));
         assert!(matches!(source.next(LOOK), Next::Gone(_)));
         assert!(matches!(source.next(Duration::ZERO), Next::Back));
+    }
+
+    #[test]
+    fn placeholders_are_frames_of_the_sources_hop_as_they_are_of_its_consumers() {
+        // It gives nothing, so that it is not looked for at once.
+        let mut source = failing(false, Known::Wish);
+        source.still = Still::new(&source.wish.clone().placeholder(true));
+        source.wish.placeholder = true;
+        let path = PathReport::new();
+        source.report(&path);
+        let sink = path.hop("sink");
+        assert!(matches!(source.next(LOOK), Next::Gone(_)));
+        for _ in 0..3 {
+            let still = source.next(LOOK).into_frame().unwrap();
+            assert!(still.meta().extensions.get::<Placeholder>().is_some());
+            sink.cpu_copy(1000, "written");
+        }
+        let counts = source.hop().counts();
+        assert_eq!(
+            (counts.frames, counts.zero_copy, source.stats().placeholders),
+            (3, 3, 3),
+            "{counts}"
+        );
+        assert_eq!(path.cpu_bytes_per_frame(), 1000);
+    }
+
+    #[test]
+    fn a_camera_that_is_back_with_a_decoder_counts_each_picture_once() {
+        let (camera, decoder) = (Hop::new("camera"), Hop::new("jpeg"));
+        let back = Failing {
+            hops: vec![Arc::clone(&camera), Arc::clone(&decoder)],
+            gives: None,
+            known: Known::Wish,
+        };
+        let ours = [Hop::new("camera")];
+        let mut followed = vec![Followed::default(); 2];
+        for _ in 0..3 {
+            camera.zero_copy();
+            decoder.cpu_copy(500, "decoded");
+            follow(&ours, &mut followed, &back);
+        }
+        camera.dropped("damaged");
+        follow(&ours, &mut followed, &back);
+        follow(&ours, &mut followed, &back);
+        let counts = ours[0].counts();
+        assert_eq!(
+            (counts.frames, counts.cpu_bytes, counts.dropped),
+            (3, 1500, 1),
+            "{counts}"
+        );
+        assert_eq!(counts.reason, Some("damaged"));
+
+        // As many of ours as of its: each in its own. More of ours: the last one stands still.
+        let ours = [Hop::new("camera"), Hop::new("jpeg"), Hop::new("none")];
+        let mut followed = vec![Followed::default(); 2];
+        follow(&ours, &mut followed, &back);
+        assert_eq!(ours.each_ref().map(|hop| hop.counts().frames), [3, 3, 0]);
     }
 
     #[test]
