@@ -3,16 +3,18 @@
 use std::time::{Duration, Instant};
 
 use dmaframe_alloc::{Chain, FramePool, Request};
-use dmaframe_core::{Clock, ColorInfo, Fourcc, Frame, FrameMeta, Rect, Size, Timestamp, WriteView};
+use dmaframe_core::{
+    Clock, ColorInfo, Fourcc, Frame, FrameMeta, Orientation, Rect, Rotation, Size, Timestamp, WriteView,
+};
 
 use super::Wish;
 use super::{glyphs, synthetic};
 
 /// Marks a picture that no camera took, in its [`extensions`](dmaframe_core::FrameMeta::extensions).
 ///
-/// A still picture that says "NO CAMERA", in the format and size of the last real one (NV12 where nothing here writes that
-/// format) and at the rate asked for, in a pool's memory: so that a virtual camera or a recording goes on while somebody looks for the plug. It has a time, by the clock
-/// of the last real picture, and no sequence number.
+/// A still picture that says "NO CAMERA", in the format, size and orientation of the last real one (NV12 where nothing here
+/// writes that format) and at the rate asked for, in a pool's memory: so that a virtual camera or a recording goes on while
+/// somebody looks for the plug. It has a time, by the clock of the last real picture, and no sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placeholder;
 
@@ -23,6 +25,7 @@ pub(super) struct Still {
     fourcc: Fourcc,
     size: Size,
     visible: Option<Rect>,
+    orientation: Orientation,
     color: ColorInfo,
     clock: Clock,
     period: Duration,
@@ -37,6 +40,7 @@ impl Still {
             fourcc: Fourcc::NV12,
             size: wish.size,
             visible: None,
+            orientation: Orientation::IDENTITY,
             color: ColorInfo::BT709,
             clock: Clock::Monotonic,
             period: synthetic::period(wish),
@@ -53,6 +57,8 @@ impl Still {
         // Of the coded size too: encoders and virtual cameras go by it.
         self.size = frame.layout().size();
         self.visible = frame.meta().visible;
+        // Who turns pictures upright would have one of another size.
+        self.orientation = frame.meta().orientation;
         (self.fourcc, self.color) = match pixel(frame.fourcc(), 0) {
             Some(_) => (frame.fourcc(), frame.meta().color),
             None => (Fourcc::NV12, ColorInfo::BT709),
@@ -102,10 +108,13 @@ impl Still {
         meta.timestamp = Some(Timestamp::now(self.clock));
         meta.color = self.color;
         meta.visible = self.visible;
+        meta.orientation = self.orientation;
         meta.extensions.insert(Placeholder);
         *frame.meta_mut().ok()? = meta;
         // Anew each time: who had the slot last may have drawn on it.
-        draw(&mut frame.map_write(Duration::from_secs(1)).ok()?, self.size).ok()?;
+        let mut view = frame.map_write(Duration::from_secs(1)).ok()?;
+        draw(&mut view, self.size, self.orientation).ok()?;
+        drop(view);
         Some(frame)
     }
 }
@@ -126,17 +135,63 @@ fn pixel(fourcc: Fourcc, grey: u8) -> Option<Vec<u8>> {
     })
 }
 
-/// Light letters in the middle of a dark grey picture.
-fn draw(view: &mut WriteView<'_>, size: Size) -> Result<(), dmaframe_core::Error> {
+/// The letters' cells as the picture has them before it is turned upright.
+#[derive(Clone, Copy)]
+struct Cells {
+    orientation: Orientation,
+    columns: u32,
+    rows: u32,
+}
+
+impl Cells {
+    fn new(orientation: Orientation) -> Self {
+        let (columns, rows) = match orientation.swaps_axes() {
+            true => (glyphs::ROWS, glyphs::COLUMNS),
+            false => (glyphs::COLUMNS, glyphs::ROWS),
+        };
+        Self {
+            orientation,
+            columns,
+            rows,
+        }
+    }
+
+    fn covers(self, column: u32, row: u32) -> bool {
+        if column >= self.columns || row >= self.rows {
+            return false;
+        }
+        let (last_column, last_row) = (self.columns - 1, self.rows - 1);
+        // As who shows it does: mirrored, then turned.
+        let column = match self.orientation.mirror {
+            true => last_column - column,
+            false => column,
+        };
+        let (column, row) = match self.orientation.rotation {
+            Rotation::R0 => (column, row),
+            Rotation::R90 => (last_row - row, column),
+            Rotation::R180 => (last_column - column, last_row - row),
+            Rotation::R270 => (row, last_column - column),
+        };
+        glyphs::covers(column, row)
+    }
+}
+
+/// Light letters in the middle of a dark grey picture, upright when it is turned as its metadata say.
+fn draw(view: &mut WriteView<'_>, size: Size, orientation: Orientation) -> Result<(), dmaframe_core::Error> {
     let fourcc = view.layout().fourcc();
     let (Some(dark), Some(light)) = (pixel(fourcc, 40), pixel(fourcc, 180)) else {
         return Ok(());
     };
+    let cells = Cells::new(orientation);
+    let along = match orientation.swaps_axes() {
+        true => size.height,
+        false => size.width,
+    };
     // A margin of three columns on each side.
-    let scale = (size.width / (glyphs::COLUMNS + 6)).max(1);
+    let scale = (along / (glyphs::COLUMNS + 6)).max(1);
     let (left, top) = (
-        size.width.saturating_sub(glyphs::COLUMNS * scale) / 2,
-        size.height.saturating_sub(glyphs::ROWS * scale) / 2,
+        size.width.saturating_sub(cells.columns * scale) / 2,
+        size.height.saturating_sub(cells.rows * scale) / 2,
     );
     // Rows of formats whose pixels come in pairs are a pair longer than an odd width.
     let wide = u32::try_from(view.layout().row_bytes(0) / dark.len()).unwrap_or(size.width);
@@ -144,14 +199,14 @@ fn draw(view: &mut WriteView<'_>, size: Size) -> Result<(), dmaframe_core::Error
         let lit = |x: u32| {
             let column = x.checked_sub(left).map(|x| x / scale);
             row.zip(column)
-                .is_some_and(|(row, column)| glyphs::covers(column, row))
+                .is_some_and(|(row, column)| cells.covers(column, row))
         };
         (0..wide)
             .flat_map(|x| if lit(x) { &light } else { &dark })
             .copied()
             .collect()
     };
-    let lines: Vec<_> = (0..glyphs::ROWS).map(|row| line(Some(row))).collect();
+    let lines: Vec<_> = (0..cells.rows).map(|row| line(Some(row))).collect();
     let blank = line(None);
     for y in 0..view.layout().rows(0) {
         let row = y.checked_sub(top).and_then(|y| lines.get((y / scale) as usize));
@@ -216,5 +271,50 @@ mod tests {
         let mut still = Still::new(&Wish::default().placeholder(true));
         still.like(&real);
         assert_eq!(still.next(Duration::from_secs(1)).unwrap().fourcc(), Fourcc::NV12);
+    }
+
+    #[test]
+    fn it_has_the_orientation_of_the_last_picture_and_is_upright_when_it_is_turned() {
+        let still = |orientation: Orientation| {
+            let size = match orientation.swaps_axes() {
+                true => Size::new(30, 120),
+                false => Size::new(120, 30),
+            };
+            let layout = Layout::tight(Fourcc::R8, size).unwrap();
+            let bytes = vec![0; usize::try_from(layout.object_len(0)).unwrap()];
+            let mut meta = FrameMeta::default();
+            meta.orientation = orientation;
+            let real = Frame::from_bytes(bytes, &layout, meta).unwrap();
+            let mut still = Still::new(&Wish::default().placeholder(true));
+            still.like(&real);
+            let frame = still.next(Duration::from_secs(1)).unwrap();
+            assert_eq!(
+                (frame.layout().size(), frame.meta().orientation),
+                (size, orientation)
+            );
+            let bytes = frame
+                .map_read(Duration::from_secs(1))
+                .unwrap()
+                .to_tight()
+                .unwrap();
+            let rows = bytes.chunks(size.width as usize).map(<[u8]>::to_vec);
+            rows.collect::<Vec<_>>()
+        };
+        let upright = still(Orientation::IDENTITY);
+        assert!(upright.iter().flatten().filter(|grey| **grey > 100).count() > 100);
+        for orientation in Orientation::all() {
+            let mut rows = still(orientation);
+            if orientation.mirror {
+                rows.iter_mut().for_each(|row| row.reverse());
+            }
+            for _ in 0..orientation.rotation.degrees() / 90 {
+                // Clockwise: the left column, from below, is the first row.
+                let columns = 0..rows[0].len();
+                rows = columns
+                    .map(|x| rows.iter().rev().map(|row| row[x]).collect())
+                    .collect();
+            }
+            assert!(rows == upright, "{orientation:?}");
+        }
     }
 }
