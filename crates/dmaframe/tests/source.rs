@@ -173,3 +173,21 @@ fn what_was_not_built_or_is_not_there_is_said() {
         fail("pipewire")
     );
 }
+
+#[test]
+fn holding_test_pictures_stops_them_not() {
+    let mut source = open(&Wish::new(Which::Synthetic).size(SIZE).fps(100));
+    // More than its pool has, each one held by who asks for more.
+    let held: Vec<_> = (0..12).map(|_| frame(&mut source)).collect();
+    let stats = source.stats();
+    assert_eq!((stats.delivered, stats.lost()), (12, 0), "{stats:?}");
+    assert!(stats.detached >= 8, "{stats:?}");
+    for (number, frame) in held.iter().enumerate() {
+        assert_eq!(frame.meta().sequence, Some(number as u64));
+        assert_eq!(frame.as_dmabuf().is_some(), held[0].as_dmabuf().is_some());
+    }
+    drop(held);
+    let before = source.stats().detached;
+    drop(frame(&mut source));
+    assert_eq!(source.stats().detached, before, "slots are used again");
+}

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use dmaframe_alloc::{Chain, FramePool, Request};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Deadline, Frame};
 
@@ -118,6 +119,18 @@ fn any(wish: &Wish, notes: &mut Vec<String>) -> Option<Box<dyn Backend>> {
         }
     }
     None
+}
+
+/// A frame in memory of its own, of the kind that pools here have: for a picture when consumers hold all of a pool's slots.
+/// Who waits for one of them may be who holds them.
+pub(super) fn fresh(request: impl Into<Request>) -> Result<Frame, dmaframe_alloc::Error> {
+    let pool = FramePool::builder(request)
+        .slots(1)
+        .allocator(Chain::standard())
+        .build()
+        .map_err(|rejected| rejected.error)?;
+    // It outlives its pool.
+    pool.try_acquire()
 }
 
 /// A source that this program was built without.

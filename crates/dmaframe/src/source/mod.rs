@@ -31,7 +31,8 @@
 //! the size and rate only as Motion JPEG is decoded into a pool (feature `jpeg`), and the second [hop](Source::hops) says
 //! what that costs. PipeWire and GStreamer negotiate themselves, from the same set.
 //!
-//! **Holding frames.** A frame shows its picture for as long as it is held, and holding frames stops no camera. PipeWire's own
+//! **Holding frames.** A frame shows its picture for as long as it is held, and holding frames stops no camera: when consumers
+//! have nearly all of its buffers, further pictures are in fresh memory ([`Stats::detached`]). PipeWire's own
 //! nodes for cameras do not look who holds a buffer before they fill it again: their pictures are copied for that, unless
 //! [`Wish::unguarded`] says that the consumer is quick.
 //!
@@ -110,7 +111,8 @@ impl Next {
 pub struct Stats {
     /// Handed out.
     pub delivered: u64,
-    /// Of those, copies, because consumers held nearly all buffers, or the camera does not wait for them ([`Unguarded`]).
+    /// Of those, copies or pictures in fresh memory, because consumers held nearly all buffers, or the camera does not wait for
+    /// them ([`Unguarded`]).
     pub detached: u64,
     /// Thrown away because consumers held nearly all buffers, or took none in time.
     pub dropped: u64,

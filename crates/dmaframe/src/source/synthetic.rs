@@ -8,7 +8,7 @@ use dmaframe_core::negotiate::Usage;
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Clock, ColorInfo, Deadline, Fourcc, Frame, Size, Timestamp, WriteView};
 
-use super::backend::{Backend, Event, Known};
+use super::backend::{Backend, Event, Known, fresh};
 use super::{Error, Stats, Wish};
 
 /// 75 % colour bars in BT.709 limited range: Y, Cb, Cr of white, yellow, cyan, green, magenta, red, blue, black.
@@ -22,6 +22,9 @@ const BARS: [[u8; 3]; 8] = [
     [28, 212, 120],
     [16, 128, 128],
 ];
+
+/// What it is drawn in.
+const FORMAT: Fourcc = Fourcc::NV12;
 
 /// Draws NV12 bars with a sliding white column into a pool's slots.
 #[derive(Debug)]
@@ -38,8 +41,7 @@ pub(super) struct Synthetic {
 impl Synthetic {
     /// `notes` says why the memory is not better than it is.
     pub(super) fn open(wish: &Wish, notes: &mut Vec<String>) -> Result<Self, Error> {
-        let request = Request::new(Fourcc::NV12, wish.size).usage(Usage::Capture);
-        let pool = FramePool::builder(request)
+        let pool = FramePool::builder(request(wish.size))
             .slots(4)
             .allocator(Chain::standard())
             .build()
@@ -64,6 +66,27 @@ impl Synthetic {
 }
 
 impl Synthetic {
+    /// Memory for the picture that is due; `None`, and counted, when there is none. Waits for a slot no longer than until the
+    /// next picture is due: who asks may be who holds them.
+    fn slot(&mut self, deadline: Deadline) -> Result<Option<Frame>, String> {
+        let until = self.due.saturating_duration_since(Instant::now());
+        let until = deadline.remaining().map_or(until, |left| left.min(until));
+        match self.pool.acquire(until) {
+            Ok(frame) => return Ok(Some(frame)),
+            Err(error) if error.is_starved() => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        if let Ok(frame) = fresh(request(self.size)) {
+            self.stats.detached += 1;
+            return Ok(Some(frame));
+        }
+        self.stats.dropped += 1;
+        self.hops[0].dropped(
+            "consumers hold all slots of the test picture's pool, and there is no memory for another",
+        );
+        Ok(None)
+    }
+
     fn fill(&self, frame: &mut Frame) -> Result<(), dmaframe_core::Error> {
         let meta = frame.meta_mut()?;
         meta.timestamp = Some(Timestamp::now(Clock::Monotonic));
@@ -74,6 +97,10 @@ impl Synthetic {
     }
 }
 
+fn request(size: Size) -> Request {
+    Request::new(FORMAT, size).usage(Usage::Capture)
+}
+
 /// The time from one picture to the next.
 pub(super) fn period(wish: &Wish) -> Duration {
     Duration::from_secs(1) / wish.fps.max(1)
@@ -81,30 +108,25 @@ pub(super) fn period(wish: &Wish) -> Duration {
 
 impl Backend for Synthetic {
     fn next(&mut self, deadline: Deadline) -> Result<Event, String> {
-        let wait = self.due.saturating_duration_since(Instant::now());
-        let left = deadline.remaining();
-        if let Some(left) = left.filter(|left| *left < wait) {
-            std::thread::sleep(left);
-            return Ok(Event::Quiet);
-        }
-        std::thread::sleep(wait);
-        let mut frame = match self.pool.acquire(deadline) {
-            Ok(frame) => frame,
-            // Consumers hold all slots.
-            Err(error) if error.is_starved() => {
-                self.stats.dropped += 1;
-                self.hops[0].dropped("consumers hold all slots of the test picture's pool");
+        loop {
+            let wait = self.due.saturating_duration_since(Instant::now());
+            let left = deadline.remaining();
+            if let Some(left) = left.filter(|left| *left < wait) {
+                std::thread::sleep(left);
                 return Ok(Event::Quiet);
             }
-            Err(error) => return Err(error.to_string()),
-        };
-        let now = Instant::now();
-        self.due = self.due.max(now.checked_sub(self.period).unwrap_or(now)) + self.period;
-        self.fill(&mut frame).map_err(|error| error.to_string())?;
-        self.sequence += 1;
-        self.stats.delivered += 1;
-        self.hops[0].zero_copy();
-        Ok(Event::Frame(frame))
+            std::thread::sleep(wait);
+            let now = Instant::now();
+            // Its time passes, whatever becomes of it.
+            self.due = self.due.max(now.checked_sub(self.period).unwrap_or(now)) + self.period;
+            if let Some(mut frame) = self.slot(deadline)? {
+                self.fill(&mut frame).map_err(|error| error.to_string())?;
+                self.sequence += 1;
+                self.stats.delivered += 1;
+                self.hops[0].zero_copy();
+                return Ok(Event::Frame(frame));
+            }
+        }
     }
 
     fn describe(&self) -> String {
