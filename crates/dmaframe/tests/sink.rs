@@ -8,7 +8,10 @@ use std::time::Duration;
 use dmaframe::report::{Hop, PathReport};
 use dmaframe::sink::{self, Error, Fanout, Latest, Opening, Sink, Summary, Taken};
 use dmaframe::source::{Next, Source, Wish};
-use dmaframe::{ColorInfo, Deadline, Fourcc, Frame, FrameMeta, Layout, Orientation, Rect, Rotation, Size};
+use dmaframe::{
+    ColorInfo, Deadline, Fourcc, Frame, FrameMeta, Layout, Orientation, Rect, Rotation, Size, SyncFile,
+};
+use dmaframe_testkit::{Device, SwSync, need};
 
 /// A wait that reaches it is a hang.
 const LONG: Duration = Duration::from_secs(20);
@@ -143,6 +146,80 @@ fn a_file_shows_the_visible_part_upright_and_another_size_ends_it_alone() {
     for file in [file, other] {
         std::fs::remove_file(file).unwrap();
     }
+}
+
+/// A sink that waits for ever is found by who asks it from another thread.
+fn taken(mut sink: Box<dyn Sink>, frame: &Frame) -> (Box<dyn Sink>, Taken) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let frame = frame.clone();
+    std::thread::spawn(move || {
+        let taken = sink.take(&frame);
+        let _ = sender.send((sink, taken));
+    });
+    let (sink, taken) = receiver.recv_timeout(LONG).expect("an end of the wait");
+    (sink, taken.unwrap())
+}
+
+#[test]
+fn a_file_misses_a_picture_that_is_not_finished_in_time_or_failed_and_has_the_next_one() {
+    let timeline = SwSync::open(&need!(Device::SwSync)).unwrap();
+    let size = Size::new(10, 6);
+    let pending = |value| {
+        let mut frame = picture(Fourcc::NV12, size, value as u8);
+        let fence = SyncFile::new(timeline.fence(value).unwrap()).unwrap();
+        frame.acquire_after(fence.into()).unwrap();
+        frame
+    };
+    let (soon, late, failed) = (pending(1), pending(2), pending(3));
+    let file = scratch("late.nv12");
+    let ready = picture(Fourcc::NV12, size, 90);
+    // A picture's time is long here, so that a slow machine is in time.
+    let sink = sink::pictures(&file, &Opening::of(&ready).framerate(1, 1)).unwrap();
+    let (sink, first) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            timeline.advance(1).unwrap();
+        });
+        taken(sink, &soon)
+    });
+    assert_eq!(first, Taken::Copied(90));
+    let start = std::time::Instant::now();
+    let (sink, second) = taken(sink, &late);
+    assert_eq!(second, Taken::Dropped("the picture was not finished in time"));
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    drop(timeline);
+    let (sink, third) = taken(sink, &failed);
+    assert_eq!(third, Taken::Dropped("the work on the picture failed"));
+    let (sink, last) = taken(sink, &ready);
+    assert_eq!(last, Taken::Copied(90));
+    assert_eq!(sink.hop().counts().dropped, 2);
+    let done = sink.finish().unwrap();
+    assert_eq!((done.frames, done.dropped), (2, 2), "{done}");
+    assert_eq!(
+        std::fs::read(&file).unwrap(),
+        [tight(&soon), tight(&ready)].concat()
+    );
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_patient_file_waits_longer_than_pictures_take_to_come() {
+    let timeline = SwSync::open(&need!(Device::SwSync)).unwrap();
+    let mut frame = picture(Fourcc::NV12, Size::new(10, 6), 1);
+    let fence = SyncFile::new(timeline.fence(1).unwrap()).unwrap();
+    frame.acquire_after(fence.into()).unwrap();
+    let file = scratch("patient.y4m");
+    let opening = Opening::of(&frame).framerate(1000, 1).patience(LONG);
+    let sink = sink::pictures(&file, &opening).unwrap();
+    let (_, taken) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            timeline.advance(1).unwrap();
+        });
+        taken(sink, &frame)
+    });
+    assert_eq!(taken, Taken::Copied(90));
+    std::fs::remove_file(file).unwrap();
 }
 
 #[test]

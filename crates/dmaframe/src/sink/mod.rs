@@ -56,7 +56,6 @@ mod latest;
 #[cfg(feature = "photo")]
 mod photo;
 mod planes;
-#[cfg(any(feature = "gstreamer", feature = "pipewire"))]
 mod ready;
 #[cfg(feature = "gstreamer")]
 mod recording;
@@ -187,7 +186,8 @@ impl<'a> Opening<'a> {
         self
     }
 
-    /// How long a frame may wait for a consumer. Zero, for live sources, unless said otherwise: it is dropped then.
+    /// How long a frame may wait for a consumer, or be waited for. Zero, for live sources, unless said otherwise: it is dropped
+    /// then.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -195,7 +195,6 @@ impl<'a> Opening<'a> {
     }
 
     /// How long a picture's producer may still be at work on it: nobody is held up for longer than pictures come anyway.
-    #[cfg(any(feature = "gstreamer", feature = "pipewire"))]
     fn unready(&self) -> Duration {
         let (frames, seconds) = self.framerate;
         let period = Duration::from_secs(seconds.into()).checked_div(frames);
@@ -206,7 +205,8 @@ impl<'a> Opening<'a> {
 /// A file of pictures as they are, upright and the visible part only: `.y4m` for players and encoders, under any other name
 /// raw NV12, one behind another. What is not in that format is converted by the CPU; an existing file is replaced.
 ///
-/// Taking a frame blocks until it is written, and waits for its fences.
+/// Taking a frame blocks until it is written. What a GPU has not finished is waited for as long as [`Opening::patience`] says,
+/// one frame's time at least, and dropped then.
 ///
 /// # Errors
 /// [`Error::File`].

@@ -1,16 +1,18 @@
 //! Files of pictures that nobody encoded: `.y4m`, or raw NV12.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use dmaframe_core::convert::{Assume, Converter};
+use dmaframe_core::convert::{Assume, ConvertError, Converter};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{
     ChromaSiting, ColorInfo, Deadline, Fourcc, Frame, FrameMeta, Layout, Orientation, Range, Size,
 };
 
+use super::ready::{LATE, is_pending, unready};
 use super::{Error, Opening, Sink, Summary, Taken};
 
 pub(super) struct Planes {
@@ -18,13 +20,14 @@ pub(super) struct Planes {
     file: BufWriter<File>,
     fourcc: Fourcc,
     framerate: (u32, u32),
+    unready: Duration,
     converter: Converter,
-    /// What frames of other formats are converted to.
-    converted: Option<Frame>,
+    /// The one that is written, without padding; always the same memory.
+    picture: Option<Frame>,
     /// Of all pictures in the file.
     size: Option<Size>,
-    tight: Vec<u8>,
     frames: u64,
+    dropped: u64,
     bytes: u64,
     hop: Arc<Hop>,
 }
@@ -40,73 +43,84 @@ impl Planes {
             // Players know the three planes; NV12 is what everything else here speaks.
             fourcc: if y4m { Fourcc::YUV420 } else { Fourcc::NV12 },
             framerate: opening.framerate,
+            unready: opening.unready(),
             converter: Converter::new(Assume::Auto),
-            converted: None,
+            picture: None,
             size: None,
-            tight: Vec::new(),
             frames: 0,
+            dropped: 0,
             bytes: 0,
             hop: Hop::new(format!("file({})", path.display())),
             path,
         })
     }
 
-    /// The picture's bytes without padding, into `self.tight`.
-    fn read(&mut self, frame: &Frame, size: Size) -> Result<ColorInfo, Error> {
+    fn miss(&mut self, why: &'static str) -> Taken {
+        self.dropped += 1;
+        self.hop.dropped(why);
+        Taken::Dropped(why)
+    }
+
+    /// Writes the picture without padding, and gives its bytes.
+    fn write(&mut self, frame: &Frame, size: Size, deadline: Deadline) -> Result<u64, Error> {
+        let picture = match &mut self.picture {
+            Some(picture) => picture,
+            empty => empty.insert(blank(self.fourcc, size)?),
+        };
         let as_it_is = frame.fourcc() == self.fourcc
             && frame.layout().size() == size
             && frame.meta().orientation == Orientation::IDENTITY;
-        if as_it_is {
-            self.copy(frame)?;
-            return Ok(frame.meta().color);
-        }
-        // By the CPU, for what no GPU has turned into it; always the same memory.
-        let mut to = match self.converted.take() {
-            Some(to) => to,
-            None => blank(self.fourcc, size)?,
+        let color = if as_it_is {
+            let from = frame.map_read(deadline)?;
+            picture.map_write(deadline)?.copy_from(&from)?;
+            frame.meta().color
+        } else {
+            // By the CPU, for what no GPU has turned into it.
+            self.converter.to_frame(frame, picture, deadline)?.result
         };
-        let done = self.converter.to_frame(frame, &mut to, Deadline::NEVER)?;
-        self.copy(&to)?;
-        self.converted = Some(to);
-        Ok(done.result)
-    }
-
-    fn copy(&mut self, frame: &Frame) -> Result<(), Error> {
-        let bytes = usize::try_from(frame.layout().tight_len()).unwrap_or(usize::MAX);
-        self.tight.resize(bytes, 0);
-        Ok(frame.map_read(Deadline::NEVER)?.copy_tight(&mut self.tight)?)
-    }
-
-    fn write(&mut self, size: Size, color: ColorInfo) -> io::Result<()> {
+        let view = picture.map_read(deadline)?;
+        let mut before = String::new();
         if self.fourcc == Fourcc::YUV420 {
-            let mut before = String::new();
             if self.bytes == 0 {
                 before = header(size, self.framerate, color);
             }
             before.push_str("FRAME\n");
-            self.file.write_all(before.as_bytes())?;
-            self.bytes += before.len() as u64;
         }
-        self.file.write_all(&self.tight)?;
-        self.bytes += self.tight.len() as u64;
-        Ok(())
+        let failed = || Error::file(&self.path);
+        self.file.write_all(before.as_bytes()).map_err(failed())?;
+        for plane in 0..view.layout().planes().len() {
+            self.file.write_all(view.plane(plane)?).map_err(failed())?;
+        }
+        let bytes = view.layout().tight_len();
+        self.bytes += before.len() as u64 + bytes;
+        Ok(bytes)
     }
 }
 
 impl Sink for Planes {
     fn take(&mut self, frame: &Frame) -> Result<Taken, Error> {
+        let deadline = Deadline::after(self.unready);
+        if let Some(why) = unready(frame, deadline)? {
+            return Ok(self.miss(why));
+        }
         let now = Converter::size(frame);
         let was = *self.size.get_or_insert(now);
         if was != now {
             let path = self.path.clone();
             return Err(Error::SizeChanged { path, was, now });
         }
-        let color = self.read(frame, now)?;
-        self.write(now, color).map_err(Error::file(&self.path))?;
-        let bytes = self.tight.len() as u64;
-        self.frames += 1;
-        self.hop.cpu_copy(bytes, "a file is written by the CPU");
-        Ok(Taken::Copied(bytes))
+        match self.write(frame, now, deadline) {
+            Ok(bytes) => {
+                self.frames += 1;
+                self.hop.cpu_copy(bytes, "a file is written by the CPU");
+                Ok(Taken::Copied(bytes))
+            }
+            // By the fences on the memory itself.
+            Err(Error::Core(error) | Error::Convert(ConvertError::Frame(error))) if is_pending(&error) => {
+                Ok(self.miss(LATE))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn hop(&self) -> &Arc<Hop> {
@@ -121,7 +135,7 @@ impl Sink for Planes {
             by: None,
             frames: self.frames,
             copied: None,
-            dropped: 0,
+            dropped: self.dropped,
             bytes: Some(self.bytes),
         })
     }
