@@ -170,6 +170,16 @@ fn a_picture_to_be_copied_that_is_not_finished_is_missed_and_ends_no_virtual_cam
     assert_eq!(missed, Taken::Dropped("the picture was not finished in time"));
     timeline.advance(1).unwrap();
     assert!(matches!(camera.take(&frame).unwrap(), Taken::Copied(_)));
+
+    // Nobody has this one either: it is missed where the others are counted.
+    let before = camera.hop().counts().dropped;
+    let other = self::pool(Size::new(640, 360)).acquire(LONG).unwrap();
+    let missed = camera.take(&other).unwrap();
+    assert_eq!(
+        missed,
+        Taken::Dropped("the picture changed: consumers negotiate again")
+    );
+    assert_eq!(camera.hop().counts().dropped, before + 1);
 }
 
 fn fence(timeline: &SwSync, value: u32) -> Fence {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dmaframe_core::Frame;
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::report::Hop;
-use dmaframe_core::{Error as CoreError, Frame};
 use dmaframe_pipewire::{Error as PipewireError, Pushed, VirtualCamera};
 
-use super::ready::unready;
+use super::ready::{LATE, is_pending, unready};
 use super::{Error, Opening, Sink, Summary, Taken};
+
+const BUSY: &str = "consumers hold all buffers";
 
 struct Published {
     camera: VirtualCamera,
@@ -39,12 +41,8 @@ pub(super) fn start(name: &str, opening: &Opening<'_>) -> Result<Box<dyn Sink>, 
     }))
 }
 
-/// Of a picture that is still worked on, or whose work failed; the next one may do.
-fn is_pending(error: &PipewireError) -> bool {
-    matches!(
-        error,
-        PipewireError::Core(CoreError::Timeout { .. } | CoreError::FenceFailed { .. })
-    )
+fn pending(error: &PipewireError) -> bool {
+    matches!(error, PipewireError::Core(error) if is_pending(error))
 }
 
 impl Published {
@@ -59,7 +57,7 @@ impl Sink for Published {
     fn take(&mut self, frame: &Frame) -> Result<Taken, Error> {
         let mut pushed = self.camera.push(frame.clone(), self.patience);
         // What others have goes to them with its fence; what has to be copied has to be finished.
-        if pushed.as_ref().is_err_and(|rejected| is_pending(&rejected.error)) {
+        if pushed.as_ref().is_err_and(|rejected| pending(&rejected.error)) {
             if let Some(why) = unready(frame, self.unready)? {
                 return Ok(self.miss(why));
             }
@@ -69,17 +67,18 @@ impl Sink for Published {
             Ok(Pushed::ZeroCopy) => Ok(Taken::Shared),
             Ok(Pushed::Copied(bytes)) => Ok(Taken::Copied(bytes)),
             Err(PipewireError::Starved { slots: 0, .. }) => Ok(Taken::Dropped("nobody is watching")),
-            Err(PipewireError::Starved { .. } | PipewireError::Imported) => {
+            // That one its hop has counted.
+            Err(PipewireError::Starved { .. }) => {
                 self.dropped += 1;
-                Ok(Taken::Dropped("consumers hold all buffers"))
+                Ok(Taken::Dropped(BUSY))
             }
+            Err(PipewireError::Imported) => Ok(self.miss(BUSY)),
             Err(PipewireError::Picture { .. }) => {
                 let formats = FormatSet::new(&self.name).with(frame.fourcc(), frame.modifier());
                 self.camera.set_picture(formats, frame.layout().size())?;
-                self.dropped += 1;
-                Ok(Taken::Dropped("the picture changed: consumers negotiate again"))
+                Ok(self.miss("the picture changed: consumers negotiate again"))
             }
-            Err(error) if is_pending(&error) => Ok(self.miss("the picture was not finished in time")),
+            Err(error) if pending(&error) => Ok(self.miss(LATE)),
             Err(error) => Err(error.into()),
         }
     }
