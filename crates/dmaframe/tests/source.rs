@@ -175,6 +175,17 @@ fn what_was_not_built_or_is_not_there_is_said() {
 }
 
 #[test]
+fn the_test_picture_has_the_format_asked_for_or_says_which_it_has() {
+    let wish = Wish::new(Which::Synthetic).size(SIZE);
+    let mut source = open(&wish.clone().format(PixelFormat::NV12));
+    assert_eq!(frame(&mut source).fourcc(), Fourcc::NV12);
+    let error = Source::open(&wish.format(PixelFormat::YUYV), &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, Error::Format { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("gives no YUYV here: it has NV12"), "{text}");
+}
+
+#[test]
 fn holding_test_pictures_stops_them_not() {
     let mut source = open(&Wish::new(Which::Synthetic).size(SIZE).fps(100));
     // More than its pool has, each one held by who asks for more.

@@ -5,7 +5,8 @@ mod common;
 use std::time::Duration;
 
 use dmaframe::source::{Error, Next, Source, Which, Wish};
-use dmaframe::{Frame, Size};
+use dmaframe::v4l2::PixelFormat;
+use dmaframe::{Fourcc, Frame, Size};
 use gst::prelude::*;
 
 /// A wait that reaches it is a hang.
@@ -127,5 +128,26 @@ fn a_file_that_breaks_off_ends_once_and_is_not_played_from_its_beginning_again()
         "{frames} pictures, gone {gone} times"
     );
     assert!(matches!(source.next(LONG), Next::End), "said each time");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_file_gives_the_format_asked_for_or_says_which_it_has() {
+    common::init_gstreamer();
+    let Some(file) = recording("format.avi", "jpegenc quality=95", "avimux") else {
+        return;
+    };
+    let wish = Wish::new(Which::File(file.clone()));
+    let mut source = Source::open(&wish.clone().format(PixelFormat::new(b"YU12")), &mut Vec::new()).unwrap();
+    let frame = source.next(LONG).into_frame().unwrap();
+    assert_eq!(frame.fourcc(), Fourcc::YUV420);
+    for (asked, said) in [
+        (PixelFormat::YUYV, "gives no YUYV here: it has YU12"),
+        (PixelFormat::MJPEG, "gives no MJPG that is a frame here"),
+    ] {
+        let error = Source::open(&wish.clone().format(asked), &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{error:?}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
     std::fs::remove_file(file).unwrap();
 }

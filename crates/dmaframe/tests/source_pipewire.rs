@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use dmaframe::negotiate::FormatSet;
 use dmaframe::pipewire::VirtualCamera;
 use dmaframe::source::{Error, Next, Placeholder, Source, Unguarded, Which, Wish};
+use dmaframe::v4l2::PixelFormat;
 use dmaframe::{Fourcc, Frame, Modifier, Size};
 use dmaframe_testkit::{Daemon, Device, need};
 
@@ -121,6 +122,16 @@ fn a_held_picture_stays_as_it_was(wish: &Wish) {
     );
 }
 
+/// The daemon finds out, when the stream is there.
+fn a_format_that_the_node_has_not_got_is_no_picture_in_another(wish: &Wish) {
+    let wish = wish.clone().format(PixelFormat::new(b"P010"));
+    let mut source = Source::open(&wish, &mut Vec::new()).unwrap();
+    match source.next(LONG) {
+        Next::Gone(reason) => assert!(reason.contains("format"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 // One after the other: they share the daemon's name in the environment.
 #[test]
 fn cameras_of_pipewire_are_listed_read_and_found_again() {
@@ -142,6 +153,7 @@ fn cameras_of_pipewire_are_listed_read_and_found_again() {
         .consumer(FormatSet::new("encoder").with(Fourcc::NV12, Modifier::LINEAR));
     its_own_memory_is_for_who_is_quick(&wish);
     a_held_picture_stays_as_it_was(&wish);
+    a_format_that_the_node_has_not_got_is_no_picture_in_another(&wish);
 
     let missing = Source::open(
         &Wish::new(Which::Pipewire(Some("nobody".into()))),
@@ -213,4 +225,15 @@ fn cameras_of_pipewire_are_listed_read_and_found_again() {
     let again = Source::open(&wish, &mut Vec::new()).unwrap_err().to_string();
     assert!(again.contains("ask the portal for another one"), "{again}");
     drop((camera, source));
+}
+
+#[test]
+fn an_encoded_format_asked_for_of_pipewire_is_refused_before_anybody_is_asked() {
+    // No daemon behind it: nobody gets as far as that.
+    let socket = std::fs::File::open("/dev/null").unwrap().into();
+    let remote = dmaframe::source::Remote::new(socket, None);
+    let wish = Wish::new(Which::Remote(remote)).format(PixelFormat::MJPEG);
+    let error = Source::open(&wish, &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, Error::Format { .. }), "{error:?}");
+    assert!(error.to_string().contains("PipeWire gives no MJPG"), "{error}");
 }

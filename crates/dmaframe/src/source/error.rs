@@ -39,13 +39,13 @@ pub enum Error {
         known: Vec<String>,
     },
     /// The camera has not got the format asked for, as a frame or as something that is decoded here.
-    #[error("{camera} gives no {format} here: it has {}", offered.join(" "))]
+    #[error("{camera} gives no {format} here{}", has(.offered))]
     Format {
         /// The camera.
         camera: String,
         /// The format.
         format: String,
-        /// What it has.
+        /// What it has, where that is known.
         offered: Vec<String>,
     },
     /// Camera and consumer share no way, with the reasons.
@@ -77,6 +77,13 @@ pub enum Error {
         /// What it says.
         reason: String,
     },
+}
+
+fn has(offered: &[String]) -> String {
+    match offered {
+        [] => String::new(),
+        offered => format!(": it has {}", offered.join(" ")),
+    }
 }
 
 fn list(known: &[String]) -> String {

@@ -1,12 +1,13 @@
 //! Files and network streams, played by GStreamer.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Deadline, Frame};
-use dmaframe_gstreamer::{Backpressure, Error as Failed, FrameSink, Received};
+use dmaframe_gstreamer::{Backpressure, Error as Failed, FrameSink, Received, caps};
 use gst::prelude::*;
 
 use super::backend::{Backend, Event, Known, missing};
@@ -43,12 +44,12 @@ pub(super) fn open(path: &Path, wish: &Wish) -> Result<Box<dyn Backend>, Error> 
     }
     // Also initialises GStreamer. Pictures come when they are to be shown; a reader who takes his time makes it wait.
     let sink = FrameSink::builder()
-        .formats(wish.consumer.clone())
+        .formats(wish.formats(&text)?)
         .queue(2, Backpressure::Block)
         .sync(true)
         .build()?;
     let uri = if is_address {
-        text.into_owned()
+        text.to_string()
     } else {
         let whole = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
         gst::glib::filename_to_uri(&whole, None)
@@ -66,30 +67,43 @@ pub(super) fn open(path: &Path, wish: &Wish) -> Result<Box<dyn Backend>, Error> 
     // It is linked when there is something to link: a file that is no film fails before, perhaps before anybody asks.
     sink.listen();
     let to = sink.element().downgrade();
+    let refused = Arc::new(Mutex::new(None));
+    let offered = Arc::clone(&refused);
     decoder.connect_pad_added(move |_, pad| {
-        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let found = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let is_raw = |first: &gst::StructureRef| first.name() == "video/x-raw";
-        if caps.structure(0).is_none_or(|first| !is_raw(first)) {
+        if found.structure(0).is_none_or(|first| !is_raw(first)) {
             return;
         }
         // The first stream of pictures; there is one pad to link. Others, and sound, are left hanging.
         let Some(pad_of_sink) = to.upgrade().and_then(|sink| sink.static_pad("sink")) else {
             return;
         };
-        if !pad_of_sink.is_linked() {
-            // Where the formats do not fit, the pipeline says so on its bus.
-            let _ = pad.link(&pad_of_sink);
+        // Where the formats do not fit, the pipeline says so on its bus, but not which they are.
+        if !pad_of_sink.is_linked() && pad.link(&pad_of_sink).is_err() {
+            let formats = caps::to_formats("the file", &found, &FormatSet::new("none"));
+            let names = formats.fourccs().map(|fourcc| fourcc.to_string()).collect();
+            *offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(names);
         }
     });
     let mut media = Media::new(sink, pipeline, path.to_owned(), is_address);
     let started = media.pipeline.set_state(gst::State::Playing);
     // GStreamer finds out what it is when it reads it, on threads of its own.
     let patience = if started.is_ok() { PATIENCE } else { Duration::ZERO };
-    match (media.begin(patience), started) {
-        (Err(reason), _) => Err(failed(reason)),
-        (_, Err(error)) => Err(failed(error.to_string())),
-        (Ok(()), _) => Ok(Box::new(media)),
-    }
+    let reason = match (media.begin(patience), started) {
+        (Err(reason), _) => reason,
+        (_, Err(error)) => error.to_string(),
+        (Ok(()), _) => return Ok(Box::new(media)),
+    };
+    let offered = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Err(match (offered, wish.format) {
+        (Some(offered), Some(asked)) => Error::Format {
+            camera: path.display().to_string(),
+            format: asked.to_string(),
+            offered,
+        },
+        _ => failed(reason),
+    })
 }
 
 impl Media {

@@ -188,7 +188,8 @@ impl Source {
     /// worse than it might.
     ///
     /// # Errors
-    /// [`Error`], whose message says what to do. Never for [`Which::Any`], as long as there is memory for a test picture.
+    /// [`Error`], whose message says what to do. Never for [`Which::Any`] without a [format](Wish::format), as long as there is
+    /// memory for a test picture.
     pub fn open(wish: &Wish, notes: &mut Vec<String>) -> Result<Self, Error> {
         let backend = backend::open(wish, notes)?;
         let hops: Vec<_> = backend

@@ -4,9 +4,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::report::Hop;
-use dmaframe_core::{Deadline, Frame, Modifier};
+use dmaframe_core::{Deadline, Frame};
 #[cfg(feature = "portal")]
 use dmaframe_pipewire::portal::{self, Access, Request};
 use dmaframe_pipewire::{CaptureBuilder, CaptureStream, Event as Told, Node, Target, video_sources};
@@ -66,6 +65,8 @@ pub(super) fn open(name: Option<&str>, wish: &Wish) -> Result<Box<dyn Backend>, 
 /// Asks the portal, and opens what it gives.
 #[cfg(feature = "portal")]
 pub(super) fn open_portal(name: Option<&str>, wish: &Wish) -> Result<Box<dyn Backend>, Error> {
+    // Before the user is asked.
+    wish.formats("PipeWire")?;
     let access = Request::camera(portal::PATIENCE)
         .and_then(|request| request.answer(wish.patience))
         .map_err(dmaframe_pipewire::Error::from)?;
@@ -87,12 +88,13 @@ fn open_socket(
     node: Option<u32>,
     wish: &Wish,
 ) -> Result<Box<dyn Backend>, Error> {
+    // Before the descriptor is taken, which serves once.
+    let builder = builder(wish)?;
     let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
     let socket = socket.ok_or_else(|| Error::NotFound {
         what: "second source on a portal's descriptor: ask the portal for another one".into(),
         known: Vec::new(),
     })?;
-    let builder = builder(wish);
     let builder = match node {
         Some(node) => builder.remote_fd(socket, node),
         None => builder.remote(socket),
@@ -116,7 +118,7 @@ fn open_access(access: &Arc<Access>, node: Option<u32>, wish: &Wish) -> Result<B
     }
     let id = node.or(nodes.first().map(|node| node.id)).unwrap_or_default();
     let socket = access.remote().map_err(dmaframe_pipewire::Error::from)?;
-    let mut stream = Stream::new(builder(wish).remote_fd(socket, id).start()?, Asked::Remote);
+    let mut stream = Stream::new(builder(wish)?.remote_fd(socket, id).start()?, Asked::Remote);
     stream._access = Some(Arc::clone(access));
     Ok(Box::new(stream))
 }
@@ -129,16 +131,16 @@ fn not_shown(what: &str, nodes: Vec<Node>) -> Error {
     }
 }
 
-fn builder(wish: &Wish) -> CaptureBuilder {
-    CaptureStream::builder()
+fn builder(wish: &Wish) -> Result<CaptureBuilder, Error> {
+    Ok(CaptureStream::builder()
         .name("dmaframe source")
-        .formats(formats(wish))
+        .formats(wish.formats("PipeWire")?)
         .size(wish.size)
         .framerate(wish.fps, 1)
         .unguarded(match wish.unguarded {
             Unguarded::Copy => dmaframe_pipewire::Unguarded::Copy,
             Unguarded::InPlace => dmaframe_pipewire::Unguarded::InPlace,
-        })
+        }))
 }
 
 impl Stream {
@@ -163,7 +165,7 @@ impl Stream {
                 return Err(not_shown(name.as_deref().unwrap_or_default(), nodes));
             };
             let socket = access.remote().map_err(dmaframe_pipewire::Error::from)?;
-            let builder = builder(wish).remote(socket).target(Target::Node(found.id));
+            let builder = builder(wish)?.remote(socket).target(Target::Node(found.id));
             return Ok(Self::new(builder.start()?, asked));
         }
         let nodes = video_sources(None, PATIENCE)?;
@@ -191,15 +193,7 @@ impl Stream {
                 });
             }
         };
-        Ok(Self::new(builder(wish).target(target).start()?, asked))
-    }
-}
-
-/// The consumer's formats, or the one asked for.
-fn formats(wish: &Wish) -> FormatSet {
-    match wish.fourcc() {
-        Some(fourcc) => FormatSet::new("the format asked for").with(fourcc, Modifier::LINEAR),
-        None => wish.consumer.clone(),
+        Ok(Self::new(builder(wish)?.target(target).start()?, asked))
     }
 }
 

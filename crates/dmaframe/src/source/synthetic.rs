@@ -41,6 +41,15 @@ pub(super) struct Synthetic {
 impl Synthetic {
     /// `notes` says why the memory is not better than it is.
     pub(super) fn open(wish: &Wish, notes: &mut Vec<String>) -> Result<Self, Error> {
+        if let Some(asked) = wish.format
+            && wish.fourcc() != Some(FORMAT)
+        {
+            return Err(Error::Format {
+                camera: "the test picture".into(),
+                format: asked.to_string(),
+                offered: vec![FORMAT.to_string()],
+            });
+        }
         let pool = FramePool::builder(request(wish.size))
             .slots(4)
             .allocator(Chain::standard())

@@ -7,10 +7,8 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-#[cfg(any(feature = "libcamera", feature = "pipewire"))]
-use dmaframe_core::Fourcc;
 use dmaframe_core::negotiate::{FormatSet, Route, Usage};
-use dmaframe_core::{Modifier, Size, format};
+use dmaframe_core::{Fourcc, Modifier, Size, format};
 #[cfg(feature = "portal")]
 use dmaframe_pipewire::portal::Access;
 use dmaframe_v4l2::PixelFormat;
@@ -241,8 +239,9 @@ pub struct Wish {
     pub size: Size,
     /// Frames a second. 30 unless said otherwise.
     pub fps: u32,
-    /// The format, by V4L2's code, which tells NV12 in one dma-buf from NV12 in two; other cameras are asked for the
-    /// frame that it is. Without it, the cheapest that camera and consumer share.
+    /// The format, by V4L2's code, which tells NV12 in one dma-buf from NV12 in two; other sources are asked for the
+    /// frame that it is. What has not got it is [`Error::Format`]; PipeWire says so after it was opened, as
+    /// [`Next::Gone`](super::Next::Gone). Without it, the cheapest that camera and consumer share.
     pub format: Option<PixelFormat>,
     /// Whose memory V4L2 cameras fill.
     pub memory: Memory,
@@ -340,9 +339,22 @@ impl Wish {
     }
 
     /// The frame format asked for.
-    #[cfg(any(feature = "libcamera", feature = "pipewire"))]
     pub(super) fn fourcc(&self) -> Option<Fourcc> {
         self.format.and_then(|format| Some(format.frame()?.fourcc))
+    }
+
+    /// What a source that negotiates by itself may give: the one asked for, or the consumer's.
+    #[cfg(any(feature = "gstreamer", feature = "pipewire"))]
+    pub(super) fn formats(&self, camera: &str) -> Result<FormatSet, Error> {
+        match (self.format, self.fourcc()) {
+            (None, _) => Ok(self.consumer.clone()),
+            (_, Some(fourcc)) => Ok(FormatSet::new("the format asked for").with(fourcc, Modifier::LINEAR)),
+            (Some(asked), None) => Err(Error::Format {
+                camera: camera.to_owned(),
+                format: format!("{asked} that is a frame"),
+                offered: Vec::new(),
+            }),
+        }
     }
 }
 
