@@ -33,6 +33,9 @@ pub enum Error {
         /// What wgpu says.
         text: String,
     },
+    /// The application has destroyed a buffer or texture that it was lent. The frame can be imported anew.
+    #[error("the import's buffers or textures were destroyed")]
+    Destroyed,
     /// An import of one device was given to another.
     #[error("the import belongs to another wgpu device")]
     OtherDevice,

@@ -109,14 +109,10 @@ impl Batch {
         }
         let copies = std::mem::take(&mut self.copies);
         let jobs = copies.iter().filter_map(|copy| {
-            let Source::Buffers(planes) = &copy.target.source else {
-                return None;
-            };
             Some(sys::CopyJob {
                 import: &copy.from,
                 pieces: &copy.pieces,
-                target: &planes[0].buffer,
-                raw: copy.target.target,
+                target: copy.target.target.as_ref()?,
                 fresh: !copy.target.filled.load(Ordering::Relaxed),
             })
         });
@@ -199,12 +195,16 @@ impl Copies {
         let ring = &mut rings[index];
         ring.used = now;
         // Nobody has an import of it. Work that still reads it comes before the next copy, which waits for it.
-        if let Some(free) = ring
+        while let Some(free) = ring
             .targets
             .iter_mut()
             .position(|target| Arc::get_mut(target).is_some())
         {
-            return Ok(Ok(Arc::clone(&ring.targets[free])));
+            if !ring.targets[free].is_destroyed() {
+                return Ok(Ok(Arc::clone(&ring.targets[free])));
+            }
+            // By an application that was lent it.
+            ring.targets.swap_remove(free);
         }
         if ring.targets.len() >= self.slots {
             return Err(Error::Busy {
@@ -230,13 +230,12 @@ fn new_target(gpu: &Gpu, plan: &Plan, route: Route) -> Result<Result<Kept, Refus
         Ok(owned) => owned,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let raw = owned.buffer;
-    let buffer = sys::target(gpu.device(), owned)?;
+    let target = sys::copy_target(gpu.device(), owned)?;
     let planes = plan.planes.iter().map(|(offset, stride)| PlaneBuffer {
-        buffer: buffer.clone(),
+        buffer: target.buffer().clone(),
         offset: *offset,
         stride: *stride,
     });
     let source = Source::Buffers(planes.collect());
-    Ok(Ok(Kept::of_copy(route, source, raw)))
+    Ok(Ok(Kept::of_copy(route, source, target)))
 }

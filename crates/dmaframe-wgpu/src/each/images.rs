@@ -34,7 +34,7 @@ pub(super) fn import(gpu: &Gpu, frame: &Frame) -> Result<Tried, Error> {
     if gpu.foreign() && !version::KEEPS_CONTENTS {
         // wgpu begins with a transition from nowhere. It is brought about now, and the images given back: from here on
         // each use takes them over as they are.
-        let commands = sys::give_back(gpu, std::iter::once(&kept))?;
+        let commands = sys::give_back(gpu, std::iter::once(&kept), false)?;
         gpu.run(super::submit::Work {
             commands: commands.into_iter().collect(),
             ..Default::default()

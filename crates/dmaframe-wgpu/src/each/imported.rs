@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use dmaframe_core::Frame;
-use dmaframe_vulkan::ash::vk;
 
 use super::in_place::{self, Reading};
-use super::{Gpu, wgpu};
+use super::{Gpu, sys, wgpu};
 use crate::{Error, Route};
 
 /// A plane in a buffer: read it as `array<u32>`.
@@ -44,11 +43,11 @@ pub enum Source {
     Textures(ArrayVec<PlaneTexture, 4>),
 }
 
-/// The Vulkan handles below a [`Source`] that has to be taken over from, and given back to, other devices.
+/// What is below a [`Source`] that has to be taken over from, and given back to, other devices: each once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shared {
-    pub(super) buffers: ArrayVec<vk::Buffer, 4>,
-    pub(super) images: ArrayVec<vk::Image, 4>,
+    pub(super) buffers: ArrayVec<sys::BufferHandle, 4>,
+    pub(super) images: ArrayVec<sys::ImageHandle, 4>,
 }
 
 /// What stays in the cache between frames.
@@ -57,10 +56,12 @@ pub(super) struct Kept {
     pub(super) route: Route,
     pub(super) source: Source,
     pub(super) shared: Shared,
+    /// An application has had the source, and may destroy what is in it at any time.
+    lent: AtomicBool,
     /// How many have taken the memory over and not given it back.
     pub(super) users: AtomicUsize,
     /// The buffer, where it is one that frames are copied into.
-    pub(super) target: vk::Buffer,
+    pub(super) target: Option<sys::BufferHandle>,
     /// Whether all of such a buffer has been written: memory comes with what others left in it.
     pub(super) filled: AtomicBool,
     /// Where the CPU has written the picture, if the GPU reads it there. It goes after its buffers.
@@ -73,8 +74,9 @@ impl Kept {
             route,
             source,
             shared,
+            lent: AtomicBool::new(false),
             users: AtomicUsize::new(0),
-            target: vk::Buffer::null(),
+            target: None,
             filled: AtomicBool::new(false),
             memory: None,
         }
@@ -89,9 +91,9 @@ impl Kept {
     }
 
     /// Memory of the device's own that frames are copied into.
-    pub(super) fn of_copy(route: Route, source: Source, target: vk::Buffer) -> Self {
+    pub(super) fn of_copy(route: Route, source: Source, target: sys::BufferHandle) -> Self {
         Self {
-            target,
+            target: Some(target),
             ..Self::new(route, source, Shared::default())
         }
     }
@@ -99,6 +101,15 @@ impl Kept {
     /// Whether the memory is other devices' too.
     pub(super) fn is_shared(&self) -> bool {
         !self.shared.buffers.is_empty() || !self.shared.images.is_empty()
+    }
+
+    /// Whether an application that was lent a part of it has destroyed that. Does not block, and allocates nothing.
+    pub(super) fn is_destroyed(&self) -> bool {
+        let mut buffers = self.shared.buffers.iter().chain(&self.target);
+        // wgpu is not asked about what it alone has: its locks have a price, a high one in debug builds.
+        (self.lent.load(Ordering::Relaxed) || self.target.is_some())
+            && (buffers.any(sys::BufferHandle::is_destroyed)
+                || self.shared.images.iter().any(sys::ImageHandle::is_destroyed))
     }
 
     /// Whether work that reads it has to hold it until it is done. Else wgpu does that, and the next picture's copy waits for
@@ -188,6 +199,9 @@ impl Imported {
     /// Where the GPU reads uploads in the CPU's memory (integrated GPUs) this makes the copy that other GPUs have made when
     /// they import, and has the importer make it there from then on.
     ///
+    /// Who calls wgpu's `destroy()` on them ends this import, and no other: [`Gpu::submit`] and [`Gpu::acquire`] refuse it with
+    /// [`Error::Destroyed`], or with [`Error::Wgpu`] where commands still name it, and the next import of the frame is a new one.
+    ///
     /// # Errors
     /// [`Error::Frame`] while a CPU view of the frame is alive; where a copy is made, those of
     /// [`Importer::import`](super::Importer::import).
@@ -200,6 +214,7 @@ impl Imported {
                 let _ = object.lend(index)?;
             }
         }
+        self.kept.lent.store(true, Ordering::Relaxed);
         Ok(self.source())
     }
 }

@@ -7,6 +7,7 @@ use dmaframe_vulkan::{BufferImport, CacheStats, ImportCache};
 
 use super::copies::{Batch, Copies};
 use super::imported::{Kept, Shared};
+use super::submission::gone;
 use super::upload::Uploads;
 use super::{Gpu, Imported, Source, host, images, sys};
 use crate::verdict::{Kind, Verdicts, holds_for_frame};
@@ -40,6 +41,10 @@ impl Known {
             Self::Pages(pages) => pages.buffer_handles(),
             Self::Import(_) | Self::Upload | Self::Once => 0,
         }
+    }
+
+    fn is_destroyed(&self) -> bool {
+        matches!(self, Self::Import(kept) if kept.is_destroyed())
     }
 }
 
@@ -85,7 +90,8 @@ impl Importer {
     ///
     /// # Errors
     /// [`Error::NoRoute`] with the reason of each route; [`Error::Timeout`], [`Error::Busy`] when so many copies are in
-    /// use, [`Error::DeviceLost`], [`Error::Wgpu`].
+    /// use, [`Error::DeviceLost`], [`Error::Wgpu`], [`Error::Destroyed`] when another thread destroys what is copied into
+    /// (it was lent before).
     pub fn import(&self, frame: &Frame) -> Result<Imported, Error> {
         let mut batch = Batch::default();
         let imported = self.import_with(frame, &mut batch)?;
@@ -121,7 +127,10 @@ impl Importer {
     fn import_with(&self, frame: &Frame, batch: &mut Batch) -> Result<Imported, Error> {
         let known = self.cache().get(frame, CACHED).cloned();
         let tried = match &known {
-            Some(Known::Import(kept)) => return Ok(self.imported(frame, Arc::clone(kept))),
+            Some(Known::Import(kept)) if !kept.is_destroyed() => {
+                return Ok(self.imported(frame, Arc::clone(kept)));
+            }
+            Some(Known::Import(_)) => return self.import_anew(frame, batch),
             Some(Known::Pages(pages)) => self.copy_pages(frame, pages, batch)?,
             Some(Known::Upload) => self.upload(frame, batch)?,
             Some(Known::Once) | None => return self.import_new(frame, known.is_some(), batch),
@@ -137,6 +146,15 @@ impl Importer {
                 Err(Error::NoRoute(vec![(route, refusal)]))
             }
         }
+    }
+
+    /// What was known has been destroyed: by an application that was lent it, or with the device.
+    fn import_anew(&self, frame: &Frame, batch: &mut Batch) -> Result<Imported, Error> {
+        if !sys::is_alive(self.gpu.device()) {
+            return Err(gone("its buffers and textures were destroyed"));
+        }
+        self.cache().retain(|known, _| !known.is_destroyed());
+        self.import_new(frame, true, batch)
     }
 
     /// By the first route that takes it.

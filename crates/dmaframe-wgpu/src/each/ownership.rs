@@ -164,6 +164,8 @@ impl Drop for AfterEncoder {
 pub(super) struct Taken<'a> {
     gpu: &'a Gpu,
     kept: Vec<Arc<Kept>>,
+    /// Another submission has taken them over.
+    acquired: bool,
 }
 
 impl<'a> Taken<'a> {
@@ -173,7 +175,11 @@ impl<'a> Taken<'a> {
         for kept in &kept {
             kept.users.fetch_add(1, Ordering::Relaxed);
         }
-        Self { gpu, kept }
+        Self {
+            gpu,
+            kept,
+            acquired: false,
+        }
     }
 
     /// What [`Gpu::acquire`] took over before.
@@ -182,6 +188,7 @@ impl<'a> Taken<'a> {
         Self {
             gpu,
             kept: taken.then(|| Arc::clone(kept)).into_iter().collect(),
+            acquired: true,
         }
     }
 
@@ -197,12 +204,12 @@ impl<'a> Taken<'a> {
         .map(|(_, kept)| &**kept)
     }
 
-    pub(super) fn take_over(&self) -> Result<Option<wgpu::CommandBuffer>, Error> {
+    pub(super) fn take_over(&self) -> Result<ArrayVec<wgpu::CommandBuffer, 2>, Error> {
         sys::take_over(self.gpu, self.alone())
     }
 
     pub(super) fn give_back(&self) -> Result<ArrayVec<wgpu::CommandBuffer, 2>, Error> {
-        sys::give_back(self.gpu, self.alone())
+        sys::give_back(self.gpu, self.alone(), !self.acquired)
     }
 
     /// They stay taken over.

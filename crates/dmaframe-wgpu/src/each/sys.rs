@@ -2,6 +2,7 @@
 
 mod copy;
 pub(super) mod export;
+mod handle;
 mod import;
 mod open;
 mod queue;
@@ -18,7 +19,8 @@ use crate::sys::Timeline;
 use wgpu::hal::api::Vulkan;
 
 pub(super) use copy::{CopyJob, Piece, copy};
-pub(super) use import::{buffers, in_place, own, target, textures};
+pub(super) use handle::{BufferHandle, ImageHandle};
+pub(super) use import::{buffers, copy_target, in_place, own, target, textures};
 pub(super) use open::open;
 pub(super) use queue::{export, forget_signal, forget_waits, is_alive, signal, wait_for};
 pub(super) use transfer::{give_back, take_over};

@@ -4,6 +4,7 @@ use dmaframe_vulkan::BufferImport;
 use dmaframe_vulkan::ash::vk;
 
 use super::super::{Gpu, wgpu};
+use super::handle::BufferHandle;
 use super::{encoder, record};
 use crate::Error;
 
@@ -17,20 +18,19 @@ pub(in super::super) struct Piece {
     pub(in super::super) len: u64,
 }
 
-/// Pieces of `import` into `target`, which is wgpu's and whose handle is `raw`. `fresh`: nothing has been written there
-/// yet.
+/// Pieces of `import` into `target`. `fresh`: nothing has been written there yet.
 #[derive(Clone, Copy)]
 pub(in super::super) struct CopyJob<'a> {
     pub(in super::super) import: &'a BufferImport,
     pub(in super::super) pieces: &'a [Piece],
-    pub(in super::super) target: &'a wgpu::Buffer,
-    pub(in super::super) raw: vk::Buffer,
+    pub(in super::super) target: &'a BufferHandle,
     pub(in super::super) fresh: bool,
 }
 
 /// Commands that do all of these. They are one submission.
 ///
-/// The caller holds the imports until they are done, and has checked the pieces against both sides.
+/// The caller holds the imports until they are done, and has checked the pieces against both sides. The first of the commands
+/// name the targets, so wgpu keeps those. [`Error::Destroyed`] when the application has destroyed one.
 pub(in super::super) fn copy<'a>(
     gpu: &Gpu,
     jobs: impl Iterator<Item = CopyJob<'a>> + Clone,
@@ -39,17 +39,22 @@ pub(in super::super) fn copy<'a>(
     let mut before = encoder(gpu.device());
     before.transition_resources(
         jobs.clone().map(|job| wgpu::BufferTransition {
-            buffer: job.target,
+            buffer: job.target.buffer(),
             state: wgpu::BufferUses::COPY_DST,
         }),
         std::iter::empty(),
     );
+    let mut complete = true;
     let commands = record(gpu, |device, commands| {
         let mut filled = false;
         for job in jobs.clone().filter(|job| job.fresh) {
             // What the memory held before is nobody's business.
-            // SAFETY: recording; a live buffer of this device that is to be written by transfers.
-            unsafe { device.cmd_fill_buffer(commands, job.raw, 0, vk::WHOLE_SIZE, 0) };
+            let done = job.target.with(|to| {
+                // SAFETY: recording; a buffer of this device that is to be written by transfers, which is live here and kept
+                // by the commands that name it until the work is done.
+                unsafe { device.cmd_fill_buffer(commands, to, 0, vk::WHOLE_SIZE, 0) }
+            });
+            complete &= done.is_some();
             filled = true;
         }
         if filled {
@@ -70,19 +75,26 @@ pub(in super::super) fn copy<'a>(
             }
         }
         for job in jobs {
-            for piece in job.pieces {
-                let Some(from) = job.import.handle(piece.buffer) else {
-                    continue;
-                };
-                let region = vk::BufferCopy {
-                    src_offset: piece.from,
-                    dst_offset: piece.to,
-                    size: piece.len,
-                };
-                // SAFETY: recording; live buffers of this device with the transfer usages; the region is inside both.
-                unsafe { device.cmd_copy_buffer(commands, from, job.raw, &[region]) };
-            }
+            let done = job.target.with(|to| {
+                for piece in job.pieces {
+                    let Some(from) = job.import.handle(piece.buffer) else {
+                        continue;
+                    };
+                    let region = vk::BufferCopy {
+                        src_offset: piece.from,
+                        dst_offset: piece.to,
+                        size: piece.len,
+                    };
+                    // SAFETY: recording; buffers of this device with the transfer usages; the region is inside both. The
+                    // import's is the caller's, the target's is live here and kept as above.
+                    unsafe { device.cmd_copy_buffer(commands, from, to, &[region]) };
+                }
+            });
+            complete &= done.is_some();
         }
     })?;
+    if !complete {
+        return Err(Error::Destroyed);
+    }
     Ok([before.finish(), commands])
 }

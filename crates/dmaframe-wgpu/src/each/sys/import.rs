@@ -6,6 +6,7 @@ use dmaframe_vulkan::{BufferImport, ImageImport, raw};
 
 use super::super::scope::scoped;
 use super::super::{PlaneBuffer, PlaneTexture, version, wgpu};
+use super::handle::{BufferHandle, ImageHandle};
 use crate::{Error, Refusal};
 use wgpu::hal::api::Vulkan;
 
@@ -15,29 +16,25 @@ use wgpu::hal::api::Vulkan;
 pub(in super::super) fn buffers(
     device: &wgpu::Device,
     import: BufferImport,
-) -> Result<(ArrayVec<PlaneBuffer, 4>, ArrayVec<vk::Buffer, 4>), Error> {
+) -> Result<(ArrayVec<PlaneBuffer, 4>, ArrayVec<BufferHandle, 4>), Error> {
     let planes: ArrayVec<_, 4> = import.planes().iter().copied().collect();
     let owned = import.into_owned();
-    let mut handles = ArrayVec::new();
-    let buffers = scoped(device, "Device::create_buffer_from_hal", || {
+    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+    let handles = scoped(device, "Device::create_buffer_from_hal", || {
         let wrap = owned.into_iter().map(|buffer| {
-            handles.push(buffer.buffer);
-            own(
-                device,
-                buffer,
-                wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
-            )
+            let raw = buffer.buffer;
+            BufferHandle::new(own(device, buffer, usage), raw)
         });
         wrap.collect::<ArrayVec<_, 4>>()
     })?;
     let planes = planes.iter().filter_map(|plane| {
         Some(PlaneBuffer {
-            buffer: buffers.get(plane.buffer)?.clone(),
+            buffer: handles.get(plane.buffer)?.buffer().clone(),
             offset: plane.offset,
             stride: plane.stride,
         })
     });
-    Ok((planes.collect(), handles))
+    Ok((planes.collect::<ArrayVec<_, 4>>(), handles))
 }
 
 /// Gives a buffer to wgpu. Its Vulkan usage holds what `usage` stands for, and no pages are behind it.
@@ -95,7 +92,7 @@ pub(in super::super) fn textures(
     import: ImageImport,
     formats: &[wgpu::TextureFormat],
     foreign: bool,
-) -> Result<(ArrayVec<PlaneTexture, 4>, ArrayVec<vk::Image, 4>), Error> {
+) -> Result<(ArrayVec<PlaneTexture, 4>, ArrayVec<ImageHandle, 4>), Error> {
     let sizes: ArrayVec<_, 4> = import
         .images()
         .iter()
@@ -109,14 +106,15 @@ pub(in super::super) fn textures(
             let &[memory] = &image.memories[..] else {
                 return None;
             };
-            handles.push(image.image);
             let size = wgpu::Extent3d {
                 width: *padded,
                 height: *height,
                 depth_or_array_layers: 1,
             };
+            let texture = texture(device, (image.image, memory), size, *format, foreign)?;
+            handles.push(ImageHandle::new(texture.clone(), image.image));
             Some(PlaneTexture {
-                texture: texture(device, (image.image, memory), size, *format, foreign)?,
+                texture,
                 width: *width,
                 height: *height,
             })
@@ -178,4 +176,13 @@ pub(in super::super) fn target(
             wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
         )
     })
+}
+
+/// [`target`], for copies that wgpu does not record.
+pub(in super::super) fn copy_target(
+    device: &wgpu::Device,
+    buffer: raw::OwnedBuffer,
+) -> Result<BufferHandle, Error> {
+    let raw = buffer.buffer;
+    Ok(BufferHandle::new(target(device, buffer)?, raw))
 }
