@@ -158,7 +158,11 @@ impl Imported {
         self.kept.route
     }
 
-    /// Whether the pixels were copied: the frame's fences have been waited for, and the GPU does not use it any more.
+    /// Whether the pixels are copied, so that work which reads them reads the copy.
+    ///
+    /// By [`Route::Upload`] they have been: the frame's fences were waited for, and nobody needs its memory any more. By
+    /// [`Route::HostPointer`] the copy has only been submitted: until it is done the GPU reads the frame's pages, and the frame
+    /// is held.
     #[must_use]
     pub fn is_copy(&self) -> bool {
         !self.kept.is_shared()
