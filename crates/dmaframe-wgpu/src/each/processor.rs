@@ -213,7 +213,8 @@ impl Processor {
     /// # Errors
     /// [`Error::NoRoute`], [`Error::Convert`], [`Error::NoExportMemory`], [`Error::Starved`] when consumers hold all
     /// slots, [`Error::NotReady`], [`Error::DeviceLost`] and the others of [`Importer::import`], [`Gpu::submit`] and
-    /// [`ExportBuilder::build`](super::ExportBuilder::build). Nothing is left behind; the next frame may do.
+    /// [`ExportBuilder::build`](super::ExportBuilder::build): [`Error::Vulkan`] for a picture larger than the device's textures.
+    /// Nothing is left behind; the next frame may do.
     pub fn run(&mut self, frame: &Frame) -> Result<Frame, Error> {
         let patience = self.options.patience;
         self.start(frame)?
@@ -253,7 +254,7 @@ impl Processor {
             label: Some("dmaframe process"),
         };
         let mut encoder = self.gpu.device().create_command_encoder(&descriptor);
-        let output = target.view();
+        let output = target.try_view()?;
         let colors = stage.picture.as_ref().unwrap_or(&output);
         self.converter.record(
             &mut encoder,
@@ -327,6 +328,14 @@ impl Processor {
 
     fn new_stage(&mut self, size: Size, color: ColorInfo) -> Result<Stage, Error> {
         let options = &self.options;
+        let picture = match &self.effect {
+            Some(_) => {
+                let more = wgpu::TextureUsages::empty();
+                let texture = texture::rgba(self.gpu.device(), "dmaframe picture", size, more)?;
+                Some(texture.create_view(&wgpu::TextureViewDescriptor::default()))
+            }
+            None => None,
+        };
         let mut builder = ExportPool::builder(&self.gpu, options.fourcc, size)
             .color(color)
             .slots(options.slots)
@@ -349,11 +358,6 @@ impl Processor {
                 self.exported.push((memory, pool.hop()));
             }
         }
-        let picture = self.effect.is_some().then(|| {
-            let more = wgpu::TextureUsages::empty();
-            let texture = texture::rgba(self.gpu.device(), "dmaframe picture", size, more);
-            texture.create_view(&wgpu::TextureViewDescriptor::default())
-        });
         Ok(Stage {
             size,
             color,

@@ -107,7 +107,9 @@ impl Viewer {
     /// Colour that the frame does not state is assumed to be what its size suggests ([`Assume::Auto`]).
     ///
     /// # Errors
-    /// Those of [`Importer::import`] and [`Converter::encode`]; the picture stays as it was.
+    /// Those of [`Importer::import`] and [`Converter::encode`], and [`Error::Vulkan`] with
+    /// [`Refusal::TooLarge`](crate::Refusal::TooLarge) when the device has no textures of the picture's size; the picture stays
+    /// as it was.
     pub fn update(&mut self, encoder: &mut wgpu::CommandEncoder, frame: Option<&Frame>) -> Result<(), Error> {
         self.updates += 1;
         if self.updates.is_multiple_of(TIDY) {
@@ -117,7 +119,7 @@ impl Viewer {
             let imported = self.importer.import(frame)?;
             let size = upright(frame.visible(), frame.meta().orientation);
             // What is there stays until the next is recorded.
-            let picture = Kept::of(self.gpu.device(), self.picture.clone(), size);
+            let picture = Kept::of(self.gpu.device(), self.picture.clone(), size)?;
             let (target, conversion) = (Target::new(&picture.view), Conversion::assuming(Assume::Auto));
             self.converter.encode(encoder, &imported, &target, &conversion)?;
             self.picture = Some(picture);
@@ -125,7 +127,7 @@ impl Viewer {
             self.imported = Some(imported);
         }
         if let (Some(effect), Some(picture)) = (&self.effect, &self.picture) {
-            let affected = Kept::of(self.gpu.device(), self.affected.take(), picture.size);
+            let affected = Kept::of(self.gpu.device(), self.affected.clone(), picture.size)?;
             let seconds = self.start.elapsed().as_secs_f32();
             effect.encode(encoder, &picture.view, &affected.view, seconds);
             self.affected = Some(affected);
@@ -246,13 +248,13 @@ impl fmt::Debug for Viewer {
 
 impl Kept {
     /// The one there is, if it is of this size.
-    fn of(device: &wgpu::Device, known: Option<Self>, size: Size) -> Self {
+    fn of(device: &wgpu::Device, known: Option<Self>, size: Size) -> Result<Self, Error> {
         if let Some(known) = known.filter(|known| known.size == size) {
-            return known;
+            return Ok(known);
         }
         let Size { width, height } = size;
         let more = wgpu::TextureUsages::empty();
-        let texture = texture::rgba(device, "dmaframe picture", size, more);
+        let texture = texture::rgba(device, "dmaframe picture", size, more)?;
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
         let plane = PlaneTexture {
             texture,
@@ -260,7 +262,7 @@ impl Kept {
             height,
         };
         let source = Source::Textures([plane].into_iter().collect());
-        Self { size, view, source }
+        Ok(Self { size, view, source })
     }
 
     fn turned(&self, orientation: Orientation) -> Picture<'_> {

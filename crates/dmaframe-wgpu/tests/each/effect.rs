@@ -2,8 +2,8 @@
 
 use dmaframe_core::report::PathReport;
 use dmaframe_core::{Clock, ColorInfo, Fourcc, Frame, FrameMeta, Orientation, Rotation, Size, Timestamp};
-use dmaframe_wgpu::{Error, ImportOptions};
-use dw::{Effect, Processor, Viewer};
+use dmaframe_wgpu::{Error, ImportOptions, Refusal};
+use dw::{Effect, ExportPool, Processor, Viewer};
 
 use crate::common::{SOON, TIGHT, memfd_frame, udmabuf_frame};
 
@@ -143,6 +143,68 @@ fn a_viewer_shows_the_last_picture_until_the_next_is_there_and_lets_go_of_a_came
     }
     assert_eq!(viewer.trim(), 0, "it is gone already");
     drop(viewer);
+    bench.done();
+}
+
+/// On a device whose textures are small, a frame that is larger, and one that is not.
+#[test]
+fn a_frame_larger_than_the_devices_textures_is_an_error_and_the_next_one_may_do() {
+    let Some(bench) = Bench::ours() else { return };
+    let mut descriptor = Bench::descriptor();
+    descriptor.required_limits.max_texture_dimension_2d = 64;
+    let (device, queue) = crate::common::now(bench.adapter.request_device(&descriptor)).unwrap();
+    assert_eq!(device.limits().max_texture_dimension_2d, 64);
+    let gpu = Gpu::new(&device, &queue);
+    let (wide, _) = memfd_frame(Fourcc::XRGB8888, Size::new(4000, 2), TIGHT, 1);
+    let (small, _) = memfd_frame(Fourcc::XRGB8888, Size::new(32, 16), TIGHT, 2);
+    let too_large = |error: Error| match error {
+        Error::Vulkan(dmaframe_wgpu::vulkan::Error::Refused { refusal, .. }) => {
+            assert_eq!(
+                refusal,
+                Refusal::TooLarge {
+                    width: 4000,
+                    height: 2,
+                    max_width: 64,
+                    max_height: 64
+                }
+            );
+        }
+        other => panic!("{other}"),
+    };
+
+    let mut viewer = Viewer::new(&gpu, ImportOptions::default(), &PathReport::new());
+    for (frame, wrong) in [(&wide, true), (&small, false), (&wide, true), (&small, false)] {
+        let before = viewer.size(Orientation::IDENTITY);
+        let mut encoder = device.create_command_encoder(&Default::default());
+        match (viewer.update(&mut encoder, Some(frame)), wrong) {
+            (Err(error), true) => {
+                too_large(error);
+                assert_eq!(viewer.size(Orientation::IDENTITY), before);
+            }
+            (made, _) => {
+                made.unwrap();
+                assert_eq!(viewer.size(Orientation::IDENTITY), Some(Size::new(32, 16)));
+            }
+        }
+        viewer.submit([encoder.finish()]).unwrap();
+    }
+
+    let swap = Effect::new(&gpu, "swap", SWAP, RGBA).unwrap();
+    for effect in [None, Some(swap)] {
+        let builder = Processor::builder(&gpu).fourcc(Fourcc::ABGR8888);
+        let mut processor = match effect {
+            Some(effect) => builder.effect(effect).build(),
+            None => builder.build(),
+        };
+        for _ in 0..2 {
+            too_large(processor.run(&wide).unwrap_err());
+            assert_eq!(processor.run(&small).unwrap().layout().size(), Size::new(32, 16));
+        }
+    }
+    let pool = ExportPool::builder(&gpu, Fourcc::NV12, Size::new(4000, 2)).build();
+    too_large(pool.unwrap_err());
+    assert!(gpu.settle(SOON));
+    drop((viewer, gpu, device, queue));
     bench.done();
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use dmaframe_core::report::Hop;
 use dmaframe_core::{Budget, Buffer, ColorInfo, Fourcc, ReturnQueue, Size, Starvation, next_generation};
 
-use super::super::Gpu;
 use super::super::scope::scoped;
+use super::super::{Gpu, texture};
 use super::slot::{Makings, Slot};
 use super::wait::State;
 use super::writer::Writer;
@@ -98,11 +98,13 @@ impl ExportBuilder {
     /// Allocates and imports.
     ///
     /// # Errors
-    /// [`Error::ExportFormat`], [`Error::ExportMatrix`], [`Error::NoExportMemory`] with every reason, [`Error::Frame`].
+    /// [`Error::ExportFormat`], [`Error::ExportMatrix`], [`Error::NoExportMemory`] with every reason, [`Error::Frame`];
+    /// [`Error::Vulkan`] with [`Refusal::TooLarge`](crate::Refusal::TooLarge) when the device has no textures of that size.
     pub fn build(self) -> Result<ExportPool, Error> {
         let plan = Plan::new(self.fourcc, self.size, self.color)?;
         // Also what refuses sizes of 0.
         plan.layout()?;
+        texture::fits(self.gpu.device(), self.size)?;
         let makings = Makings {
             gpu: &self.gpu,
             plan: &plan,

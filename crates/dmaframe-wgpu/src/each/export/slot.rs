@@ -177,22 +177,24 @@ impl Slot {
     }
 
     /// The slot's own texture, to render into.
-    pub(super) fn texture(&self, device: &wgpu::Device, size: Size) -> wgpu::Texture {
+    pub(super) fn texture(&self, device: &wgpu::Device, size: Size) -> Result<wgpu::Texture, Error> {
         let mut kept = self.kept();
-        let texture = kept.texture.get_or_insert_with(|| {
-            texture::rgba(device, "export target", size, wgpu::TextureUsages::COPY_DST)
-        });
-        texture.clone()
+        if let Some(texture) = &kept.texture {
+            return Ok(texture.clone());
+        }
+        let texture = texture::rgba(device, "export target", size, wgpu::TextureUsages::COPY_DST)?;
+        kept.texture = Some(texture.clone());
+        Ok(texture)
     }
 
     /// A view of [`Self::texture`].
-    pub(super) fn view(&self, device: &wgpu::Device, size: Size) -> wgpu::TextureView {
-        let texture = self.texture(device, size);
+    pub(super) fn view(&self, device: &wgpu::Device, size: Size) -> Result<wgpu::TextureView, Error> {
+        let texture = self.texture(device, size)?;
         let mut kept = self.kept();
         let view = kept
             .view
             .get_or_insert_with(|| texture.create_view(&wgpu::TextureViewDescriptor::default()));
-        view.clone()
+        Ok(view.clone())
     }
 
     /// Records the writing of the slot.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use dmaframe_core::{Access, Deadline, Delivery, DeviceClaim, Frame, FrameMeta, Orientation, Rejected, Size};
 
 use super::super::scope::scoped;
-use super::super::wgpu;
+use super::super::{texture, wgpu};
 use super::{ExportPool, Work};
 use crate::{Error, ExportMemory};
 
@@ -40,16 +40,29 @@ impl ExportTarget {
     }
 
     /// The slot's own texture: `Rgba8Unorm`, usage `RENDER_ATTACHMENT | TEXTURE_BINDING | STORAGE_BINDING | COPY_DST`.
-    /// It still holds what was rendered into it last time.
+    /// It still holds what was rendered into it last time. When there is no memory for it wgpu says so to the application, as
+    /// of a texture of its own.
     #[must_use]
     pub fn texture(&self) -> wgpu::Texture {
         let inner = &self.pool.0;
-        inner.slots[self.slot].texture(inner.gpu.device(), inner.size)
+        let made = inner.slots[self.slot].texture(inner.gpu.device(), inner.size);
+        made.unwrap_or_else(|_| {
+            let more = wgpu::TextureUsages::COPY_DST;
+            texture::unchecked(inner.gpu.device(), "export target", inner.size, more)
+        })
     }
 
     /// A view of [`ExportTarget::texture`].
     #[must_use]
     pub fn view(&self) -> wgpu::TextureView {
+        self.try_view().unwrap_or_else(|_| {
+            self.texture()
+                .create_view(&wgpu::TextureViewDescriptor::default())
+        })
+    }
+
+    /// [`Self::view`] whose error is ours to hand on.
+    pub(in super::super) fn try_view(&self) -> Result<wgpu::TextureView, Error> {
         let inner = &self.pool.0;
         inner.slots[self.slot].view(inner.gpu.device(), inner.size)
     }
@@ -78,7 +91,7 @@ impl ExportTarget {
         let (device, slot) = (inner.gpu.device(), &inner.slots[self.slot]);
         let source = match self.source.take() {
             Some(source) => source,
-            None => scoped(device, "Texture::create_view", || self.view())?,
+            None => self.try_view()?,
         };
         let mut list: Vec<_> = commands.into_iter().collect();
         list.push(scoped(device, "ExportTarget::submit", || {
