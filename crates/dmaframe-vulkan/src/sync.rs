@@ -48,7 +48,9 @@ pub fn wait(frame: &Frame, access: Access, deadline: impl Into<Deadline>) -> Res
 /// The frame may be dropped afterwards, before the work is done.
 ///
 /// # Errors
-/// [`Error::Frame`] when the dma-buf takes no fence (before Linux 6.0, memfds are passed over); the lease has it then.
+/// [`Error::Frame`] when the dma-buf takes no fence (before Linux 6.0, memfds are passed over); the lease has it then. Also
+/// when no descriptor is free for the lease's own handle: nobody was told anything then, and the frame has to be kept until
+/// the work is done. A frame that is kept after either error is safe.
 pub fn release(frame: &Frame, fence: &Fence, access: Access) -> Result<(), Error> {
     frame.release_after(fence.try_clone()?);
     if let Some(dmabuf) = frame.as_dmabuf() {

@@ -16,7 +16,6 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use dmaframe_core::{Access, Deadline, Fence, Frame};
-use dmaframe_vulkan::sync;
 
 use crate::Error;
 use crate::sys::Timeline;
@@ -43,12 +42,27 @@ pub(crate) struct Holds {
     pub(crate) keep: Vec<Box<dyn Any + Send>>,
 }
 
-/// Says to everybody concerned that the frames are free when `fence` signals, and drops them.
-pub(crate) fn release(frames: Vec<(Frame, Access)>, fence: &Fence) {
-    for (frame, access) in frames {
-        // A dma-buf that takes no fence (an old kernel) leaves it to the lease, which has it by then.
-        let _ = sync::release(&frame, fence, access);
+/// Says to everybody concerned that the frames are free when `fence` signals, and drops them. Those stay, to be held until
+/// the work is done, for whose lease there is no descriptor left.
+pub(crate) fn release(frames: &mut Vec<(Frame, Access)>, fence: &Fence) {
+    let told: Vec<_> = frames
+        .extract_if(.., |(frame, access)| tell(frame, fence, *access))
+        .collect();
+    // A lease may panic: the others have been told by then.
+    drop(told);
+}
+
+/// Whether the frame's lease knows the fence.
+fn tell(frame: &Frame, fence: &Fence, access: Access) -> bool {
+    let Ok(lease) = fence.try_clone() else {
+        return false;
+    };
+    frame.release_after(lease);
+    if let Some(dmabuf) = frame.as_dmabuf() {
+        // A dma-buf that takes no fence (an old kernel) leaves it to the lease.
+        let _ = dmabuf.attach_fence(fence, access);
     }
+    true
 }
 
 struct Entry {
@@ -178,16 +192,20 @@ impl Drop for Tracker {
 fn run(mailbox: &Mailbox) {
     loop {
         let mut state = mailbox.lock();
-        if let Some(entry) = state.entries.iter_mut().find(|entry| entry.export.is_some()) {
+        if let Some(index) = state.entries.iter().position(|entry| entry.export.is_some()) {
+            let entry = &mut state.entries[index];
             let export = entry.export.take();
-            let (core, mark) = (Arc::clone(&entry.core), entry.mark.clone());
-            let frames = std::mem::take(&mut entry.holds.frames);
-            // The entry stays in the list meanwhile.
+            let core = Arc::clone(&entry.core);
+            let mut frames = std::mem::take(&mut entry.holds.frames);
+            // The entry stays in the list, and where it is, meanwhile.
             drop(state);
             if let Some((export, late)) = export {
-                hand_out(export, &late, frames, &core, &mark);
+                hand_out(export, &late, &mut frames, &core);
             }
             drop(core);
+            if let Some(entry) = mailbox.lock().entries.get_mut(index) {
+                entry.holds.frames = frames;
+            }
             mailbox.changed.notify_all();
             continue;
         }
@@ -216,8 +234,8 @@ fn run(mailbox: &Mailbox) {
     }
 }
 
-/// Marks the work's end, gets its fence, and lets the frames go home with it.
-fn hand_out(export: Export, late: &LateFence, frames: Vec<(Frame, Access)>, core: &Core, mark: &Mark) {
+/// Marks the work's end, gets its fence, and lets the frames go home with it; without one they stay.
+fn hand_out(export: Export, late: &LateFence, frames: &mut Vec<(Frame, Access)>, core: &Core) {
     let lost = |text: &str| Marked::No {
         error: Error::DeviceLost { text: text.into() },
         kept: false,
@@ -231,7 +249,6 @@ fn hand_out(export: Export, late: &LateFence, frames: Vec<(Frame, Access)>, core
         Marked::Yes(Some(Ok(fence))) => {
             quietly(|| release(frames, &fence));
             late.set(Ok(fence));
-            return;
         }
         Marked::Yes(None) => {}
         Marked::Yes(Some(Err(error))) => late.set(Err(error)),
@@ -241,8 +258,6 @@ fn hand_out(export: Export, late: &LateFence, frames: Vec<(Frame, Access)>, core
             late.set(Err(error));
         }
     }
-    core.wait(mark, Deadline::NEVER);
-    quietly(|| drop(frames));
 }
 
 /// A lease is somebody else's code: its panic must not end the thread that others wait for.

@@ -11,16 +11,22 @@ fn tracker() -> Tracker {
     Tracker::new(None, Box::new(|| Polled::Busy), Box::new(|_, _| Ok(false)))
 }
 
-#[test]
-fn a_pending_release_fence_is_in_the_lease_and_on_the_dma_buf() {
-    let (udmabuf, sw_sync) = (need!(Device::Udmabuf), need!(Device::SwSync));
+/// A frame in a dma-buf, whose slot can be seen coming home.
+fn leased_dmabuf(udmabuf: &std::path::Path) -> (Arc<Buffer>, Arc<ReturnQueue>, Frame) {
     let layout = Layout::tight(Fourcc::R8, Size::new(64, 64)).unwrap();
-    let fd = dmaframe_testkit::udmabuf(&udmabuf, 4096).unwrap();
+    let fd = dmaframe_testkit::udmabuf(udmabuf, 4096).unwrap();
     let buffer = Buffer::from_fd(fd, &layout, dmaframe_core::next_generation()).unwrap();
     let (buffer, slots) = (Arc::new(buffer), ReturnQueue::new(1).unwrap());
     let frame = slots
         .frame(0, &buffer, FrameMeta::default(), Fence::Signaled)
         .unwrap();
+    (buffer, slots, frame)
+}
+
+#[test]
+fn a_pending_release_fence_is_in_the_lease_and_on_the_dma_buf() {
+    let (udmabuf, sw_sync) = (need!(Device::Udmabuf), need!(Device::SwSync));
+    let (buffer, slots, frame) = leased_dmabuf(&udmabuf);
     let timeline = SwSync::open(&sw_sync).unwrap();
     let fence = SyncFile::new(timeline.fence(1).unwrap()).unwrap();
     let (tracker, done) = (tracker(), Arc::new(AtomicBool::new(false)));
@@ -45,6 +51,47 @@ fn a_pending_release_fence_is_in_the_lease_and_on_the_dma_buf() {
     assert!(object.export_fence(Access::Write).unwrap().is_done().unwrap());
     done.store(true, Ordering::Release);
     assert!(tracker.settle(0, soon));
+}
+
+/// In a process of its own, with few descriptors.
+#[test]
+fn a_frame_whose_lease_cannot_be_told_of_the_fence_is_held_until_the_work_is_done() {
+    let (udmabuf, sw_sync) = (need!(Device::Udmabuf), need!(Device::SwSync));
+    if std::env::var_os("DMAFRAME_FEW_DESCRIPTORS").is_none() {
+        let child = std::process::Command::new("sh")
+            .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .arg("--exact")
+            .arg("track::tests::a_frame_whose_lease_cannot_be_told_of_the_fence_is_held_until_the_work_is_done")
+            .env("DMAFRAME_FEW_DESCRIPTORS", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let (_buffer, slots, frame) = leased_dmabuf(&udmabuf);
+    let timeline = SwSync::open(&sw_sync).unwrap();
+    let fence = SyncFile::new(timeline.fence(1).unwrap()).unwrap();
+    let (tracker, done) = (tracker(), Arc::new(AtomicBool::new(false)));
+    let mut full = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        full.push(file);
+    }
+    // The driver had the last descriptor for it.
+    let export: Export = Box::new(move || Marked::Yes(Some(Ok(fence.into()))));
+    let mark = Mark::Callback(Arc::clone(&done));
+    let late = tracker.hold(mark, holding(frame), Some(export)).unwrap();
+    let soon = Deadline::after(SOON);
+    assert!(matches!(late.get(soon), Some(Err(Error::Frame(_)))));
+    assert!(
+        slots.next().is_none(),
+        "its camera would fill it, and the GPU reads it"
+    );
+    drop(full);
+    timeline.advance(1).unwrap();
+    done.store(true, Ordering::Release);
+    assert!(tracker.settle(0, soon) && slots.next().is_some());
 }
 
 #[test]
