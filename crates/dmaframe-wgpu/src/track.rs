@@ -219,12 +219,20 @@ fn run(mailbox: &Mailbox) {
         }
         // Callbacks need polling; a counter can be waited for.
         let callback = |entry: &&Entry| matches!(entry.mark, Mark::Callback(_));
-        let next = state.entries.iter().find(callback).or(state.entries.front());
+        let unmarked = |entry: &&Entry| !entry.core.is_marked(&entry.mark);
+        let (next, to_mark) = match state.entries.iter().find(callback) {
+            // It may be an encoder's that is never submitted: the end of other work is marked meanwhile, the last one's
+            // for all.
+            Some(entry) => (Some(entry), state.entries.iter().rfind(unmarked)),
+            None => (state.entries.front(), state.entries.front().filter(unmarked)),
+        };
+        let to_mark = to_mark.map(|entry| entry.mark.clone());
         match next.map(|entry| (Arc::clone(&entry.core), entry.mark.clone())) {
             Some((core, mark)) => {
                 drop(state);
-                if !core.is_marked(&mark) {
+                if let Some(to_mark) = to_mark {
                     std::thread::sleep(CARRY);
+                    core.flush(&to_mark);
                 }
                 core.step(&mark, STEP);
             }

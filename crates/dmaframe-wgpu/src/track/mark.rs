@@ -182,7 +182,10 @@ impl Core {
     }
 
     /// Has the work's end marked, if nothing that came after it has done so.
-    fn flush(&self, mark: &Mark) {
+    pub(super) fn flush(&self, mark: &Mark) {
+        if self.is_lost() {
+            return;
+        }
         if let (Mark::Counter(value), false) = (mark, self.is_marked(mark)) {
             match (self.flush)(*value, self) {
                 Ok(true) => self.marked(*value),

@@ -82,6 +82,32 @@ fn an_encoder_that_is_never_submitted_lets_the_frame_go() {
 }
 
 #[test]
+fn an_encoder_that_is_not_submitted_keeps_no_other_frame_from_coming_home() {
+    let options = GpuOptions::default().export(FenceExport::Inline);
+    let Some(bench) = Bench::plain_with(options).filter(Bench::dmabufs) else {
+        return;
+    };
+    let importer = Importer::new(&bench.gpu);
+    let (Some((kept, held)), Some((queue, frame))) = (leased(SIZE, 1), leased(SIZE, 2)) else {
+        return;
+    };
+    let encoder = bench.gpu.device().create_command_encoder(&Default::default());
+    bench.gpu.track_encoder(&encoder, held);
+    let imported = importer.import(&frame).unwrap();
+    drop(frame);
+    let (commands, _readback) = bench.copy_out(&imported);
+    drop(bench.gpu.submit(&[&imported], [commands]).unwrap());
+    drop(imported);
+    // Nothing is submitted any more, and nobody waits for the work.
+    comes_home_in_the_end(&queue);
+    assert!(kept.next().is_none(), "the encoder holds its own");
+    drop(encoder);
+    comes_home_in_the_end(&kept);
+    drop(importer);
+    bench.done();
+}
+
+#[test]
 fn memory_that_was_acquired_goes_back_whatever_becomes_of_it() {
     for bench in both() {
         let importer = Importer::new(&bench.gpu);
