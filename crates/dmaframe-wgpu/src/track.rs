@@ -43,7 +43,7 @@ pub(crate) struct Holds {
 }
 
 /// Says to everybody concerned that the frames are free when `fence` signals, and drops them. Those stay, to be held until
-/// the work is done, for whose lease there is no descriptor left.
+/// the work is done, of which somebody would not be told: in the CPU's memory, or without a descriptor for their lease.
 pub(crate) fn release(frames: &mut Vec<(Frame, Access)>, fence: &Fence) {
     let told: Vec<_> = frames
         .extract_if(.., |(frame, access)| tell(frame, fence, *access))
@@ -52,16 +52,18 @@ pub(crate) fn release(frames: &mut Vec<(Frame, Access)>, fence: &Fence) {
     drop(told);
 }
 
-/// Whether the frame's lease knows the fence.
+/// Whether everybody who may write the frame's memory next knows the fence.
 fn tell(frame: &Frame, fence: &Fence, access: Access) -> bool {
+    // Nothing but our handle keeps a holder of the only other one from writing memory that takes no fences.
+    let Some(dmabuf) = frame.as_dmabuf() else {
+        return false;
+    };
     let Ok(lease) = fence.try_clone() else {
         return false;
     };
     frame.release_after(lease);
-    if let Some(dmabuf) = frame.as_dmabuf() {
-        // A dma-buf that takes no fence (an old kernel) leaves it to the lease.
-        let _ = dmabuf.attach_fence(fence, access);
-    }
+    // A dma-buf that takes none either (an old kernel) leaves it to the lease.
+    let _ = dmabuf.attach_fence(fence, access);
     true
 }
 

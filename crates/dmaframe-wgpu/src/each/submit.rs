@@ -26,7 +26,7 @@ pub(super) struct Work {
     pub(super) commands: Vec<wgpu::CommandBuffer>,
     /// What the GPU waits for first ([`Gpu::ready`] makes them).
     pub(super) waits: Vec<WaitSemaphore>,
-    /// Frames that are released when the work is done, and what it does with them.
+    /// Frames that are released for when the work is done ([`release`]), and what it does with them.
     pub(super) frames: Vec<(Frame, Access)>,
     /// What is dropped when the work is done.
     pub(super) keep: Vec<Box<dyn Any + Send>>,
@@ -39,8 +39,8 @@ impl Gpu {
     ///
     /// The work waits for the frames' fences: on the GPU at [`Level::Explicit`], otherwise on this thread,
     /// [`ImportOptions::wait`](crate::ImportOptions::wait) at most. The frames are held until the work is done; from
-    /// [`Level::Release`] on they go home at once, with the work's fence, which is put on their dma-bufs too. The imports
-    /// may be dropped when this returns. wgpu's callbacks, which it may call from here, may submit too.
+    /// [`Level::Release`] on those in dma-bufs go home at once, with the work's fence, which is put on the dma-bufs too. The
+    /// imports may be dropped when this returns. wgpu's callbacks, which it may call from here, may submit too.
     ///
     /// # Errors
     /// [`Error::Timeout`], [`Error::OtherDevice`], [`Error::Wgpu`]; nothing was submitted then. [`Error::DeviceLost`]: the
@@ -196,7 +196,7 @@ impl Gpu {
         let fence = match marker.mark() {
             Marked::Yes(None) => Done::None,
             Marked::Yes(Some(Ok(fence))) => {
-                release(flight.take_frames(), &fence);
+                release(&mut flight.holds.frames, &fence);
                 Done::Here(Arc::new(fence))
             }
             // They go home without it, when the work is done.
@@ -221,7 +221,7 @@ impl Gpu {
     }
 
     /// For applications that submit themselves: holds a frame until everything submitted so far is done. Call it after
-    /// the submission that reads the frame; from [`Level::Release`] on the frame goes home at once, with a fence.
+    /// the submission that reads the frame; from [`Level::Release`] on one in a dma-buf goes home at once, with a fence.
     ///
     /// Before the submission, [`Self::acquire`] the import and give what comes of it to this, or wait for the frame's fences
     /// and give it the frame.
@@ -316,10 +316,6 @@ impl<'a> InFlight<'a> {
 
     fn keep(&mut self, thing: impl Any + Send) {
         self.holds.keep.push(Box::new(thing));
-    }
-
-    fn take_frames(&mut self) -> Vec<(Frame, Access)> {
-        std::mem::take(&mut self.holds.frames)
     }
 
     /// What it uses, for where its end is known.

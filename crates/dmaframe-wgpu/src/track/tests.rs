@@ -95,6 +95,28 @@ fn a_frame_whose_lease_cannot_be_told_of_the_fence_is_held_until_the_work_is_don
 }
 
 #[test]
+fn a_frame_in_the_cpus_memory_is_held_until_the_gpu_has_read_it() {
+    let (slots, mut frame) = leased();
+    let (tracker, done) = (tracker(), Arc::new(AtomicBool::new(false)));
+    // A fence that says nothing: what is written next does not look at it either.
+    let export: Export = Box::new(|| Marked::Yes(Some(Ok(Fence::Signaled))));
+    let mark = Mark::Callback(Arc::clone(&done));
+    let late = tracker.hold(mark, holding(frame.clone()), Some(export)).unwrap();
+    let soon = Deadline::after(SOON);
+    assert!(matches!(late.get(soon), Some(Ok(_))));
+    let written = frame.map_write(Deadline::now()).map(drop);
+    assert!(
+        matches!(written, Err(dmaframe_core::Error::Shared { .. })),
+        "{written:?}"
+    );
+    done.store(true, Ordering::Release);
+    assert!(tracker.settle(0, soon));
+    frame.map_write(Deadline::now()).map(drop).unwrap();
+    drop(frame);
+    assert!(slots.next().is_some());
+}
+
+#[test]
 fn when_the_last_handle_is_dropped_the_thread_has_nothing_of_the_device_any_more() {
     let (device, done) = (Arc::new(()), Arc::new(AtomicBool::new(false)));
     let polled = (Arc::clone(&device), Arc::clone(&done), Instant::now());

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dmaframe_core::{Deadline, Fence, Fourcc, Frame, ReturnQueue, Size};
+use dmaframe_core::{Deadline, Fence, Fourcc, Frame, FrameMeta, ReturnQueue, Size};
 use dmaframe_testkit::producer::{later, leased, leased_after, pending, shared_frame};
 use dmaframe_testkit::{Device, SwSync, Vgem, need};
-use dmaframe_wgpu::{Error, FenceExport, GpuOptions, ImportOptions, Level, Route};
+use dmaframe_wgpu::{Error, FenceExport, GpuOptions, ImportOptions, Level, Route, Routes};
 
-use crate::common::{SOON, TIGHT, picture, same, udmabuf_frame};
+use crate::common::{SOON, TIGHT, memfd_frame, picture, same, udmabuf_frame};
 
 const SIZE: Size = Size::new(160, 120);
 const LEN: usize = 160 * 120;

@@ -108,6 +108,45 @@ fn an_encoder_that_is_not_submitted_keeps_no_other_frame_from_coming_home() {
 }
 
 #[test]
+fn frames_whose_pages_the_gpu_copies_are_nobodys_to_write_until_it_has() {
+    let sw_sync = need!(Device::SwSync);
+    for bench in both() {
+        let timeline = SwSync::open(&sw_sync).unwrap();
+        // Where the GPU does not wait, this thread would.
+        let waits = bench.gpu.level() == Level::Explicit;
+        let acquire = if waits { pending(&timeline) } else { Fence::Signaled };
+        let (bytes, _) = memfd_frame(Fourcc::R8, SIZE, TIGHT, 1);
+        let queue = ReturnQueue::new(1).unwrap();
+        let buffer = Arc::clone(bytes.buffer());
+        drop(bytes);
+        let mut frame = queue.frame(0, &buffer, FrameMeta::default(), acquire).unwrap();
+        let options = ImportOptions::default().routes(Routes::only(&[Route::HostPointer]));
+        let importer = Importer::with_options(&bench.gpu, options);
+        match importer.import(&frame) {
+            Ok(imported) => drop(imported),
+            // A toolkit's device, or pages that are not as the driver wants them.
+            Err(Error::NoRoute(why)) => {
+                println!("{why:?}");
+                drop((importer, frame));
+                bench.done();
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        if waits {
+            let written = frame.map_write(Duration::ZERO).map(drop);
+            assert!(matches!(written, Err(dmaframe_core::Error::Shared { .. })), "{written:?}");
+        }
+        drop(frame);
+        assert!(!waits || queue.next().is_none(), "the GPU has not copied it");
+        timeline.advance(1).unwrap();
+        comes_home_in_the_end(&queue);
+        drop(importer);
+        bench.done();
+    }
+}
+
+#[test]
 fn memory_that_was_acquired_goes_back_whatever_becomes_of_it() {
     for bench in both() {
         let importer = Importer::new(&bench.gpu);
