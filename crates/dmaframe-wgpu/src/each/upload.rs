@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use dmaframe_core::{Error as FrameError, Fourcc, Frame, Layout, Size};
+use dmaframe_core::{Deadline, Error as FrameError, Fourcc, Frame, Layout, Size};
 use dmaframe_vulkan::{BufferImport, Upload};
 
 use super::copies::{Batch, Copies, Copy};
@@ -165,14 +165,14 @@ pub(super) fn stage(
     wait: Duration,
     batch: &mut Batch,
 ) -> Result<Result<Arc<BufferImport>, Refusal>, Error> {
-    let end = Instant::now() + wait;
+    let end = Deadline::after(wait);
     loop {
         return match upload.stage(frame, end) {
             Ok(staged) => Ok(Ok(staged)),
             Err(dmaframe_vulkan::Error::Busy { .. }) => {
                 // The batch's own copies may hold it.
                 batch.submit(gpu)?;
-                let left = end.saturating_duration_since(Instant::now());
+                let left = end.remaining().unwrap_or(LOOK).min(LOOK);
                 if left.is_zero() {
                     return Err(Error::Timeout {
                         what: "staging memory",
@@ -188,7 +188,7 @@ pub(super) fn stage(
                 match gpu.outstanding() {
                     0 => std::thread::sleep(left.min(LOOK / 10)),
                     some => {
-                        gpu.settle_to(some - 1, left.min(LOOK));
+                        gpu.settle_to(some - 1, left);
                     }
                 }
                 continue;

@@ -1,5 +1,7 @@
 // Included once for each version of wgpu; `dw` is this crate's module for it.
 
+use std::time::Duration;
+
 use dmaframe_core::{Fourcc, Frame, FrameMeta, Layout, Size};
 use dmaframe_wgpu::{GpuOptions, ImportOptions, Route, Routes};
 
@@ -279,5 +281,23 @@ fn every_format_is_uploaded_on_another_backend() {
     if let Some(bench) = Bench::plain_with(GpuOptions::default().without_vulkan()) {
         assert_eq!(bench.gpu.level(), dmaframe_wgpu::Level::Upload);
         uploads_are_exact(bench);
+    }
+}
+
+#[test]
+fn an_upload_may_wait_without_an_end() {
+    let kinds = [
+        GpuOptions::default(),
+        GpuOptions::default().without_in_place(),
+        GpuOptions::default().without_vulkan(),
+    ];
+    for options in kinds {
+        let Some(bench) = Bench::plain_with(options) else { return };
+        let forever = ImportOptions::default().wait(Duration::MAX);
+        let importer = Importer::with_options(&bench.gpu, forever.routes(Routes::only(&[Route::Upload])));
+        let (frame, bytes) = memfd_frame(Fourcc::NV12, SIZE, TIGHT, 6);
+        exact(&bench, &importer, &frame, &bytes, Route::Upload, "without an end");
+        drop(importer);
+        bench.done();
     }
 }
