@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dmaframe_core::negotiate::FormatSet;
-use dmaframe_core::{Modifier, Orientation, Starvation};
+use dmaframe_core::{Modifier, Starvation};
 use gst::prelude::*;
 
+use super::marks::Marks;
 use super::{FrameSink, SinkStats};
 use crate::caps;
 use crate::describe;
@@ -166,9 +167,10 @@ impl FrameSinkBuilder {
         // Or the last picture would never come back.
         appsink.set_enable_last_sample(false);
         appsink.set_buffer_list(false);
-        let signals = Arc::new(Signals::default());
+        let (signals, marks) = (Arc::new(Signals::default()), Arc::new(Marks::new()));
         let (sample, preroll, event, eos) =
             (signals.clone(), signals.clone(), signals.clone(), signals.clone());
+        let marked = Arc::clone(&marks);
         let callbacks = gst_app::AppSinkCallbacks::builder()
             .new_sample(move |_| {
                 sample.change(|_| {});
@@ -179,7 +181,9 @@ impl FrameSinkBuilder {
                 Ok(gst::FlowSuccess::Ok)
             })
             .new_event(move |_| {
-                event.change(|_| {});
+                if !marked.is_marking() {
+                    event.change(|_| {});
+                }
                 false
             })
             .eos(move |_| eos.change(|state| state.eos = true));
@@ -190,21 +194,26 @@ impl FrameSinkBuilder {
             reason: "it has no sink pad".to_owned(),
         })?;
         let mut probes = Vec::new();
-        let event = signals.clone();
-        let kinds = gst::PadProbeType::EVENT_FLUSH | gst::PadProbeType::EVENT_DOWNSTREAM;
-        let probe = pad.add_probe(kinds, move |_, info| {
-            let kind = info.event().map(|event| event.type_());
-            if kind == Some(gst::EventType::StreamStart) {
-                event.started();
-            }
-            event.change(|state| match kind {
-                Some(gst::EventType::FlushStart) => state.flushing = true,
-                Some(gst::EventType::FlushStop) => {
-                    (state.flushing, state.eos) = (false, false);
-                    state.flushes += 1;
+        let (told, marked) = (Arc::clone(&signals), Arc::clone(&marks));
+        let kinds = gst::PadProbeType::EVENT_FLUSH
+            | gst::PadProbeType::EVENT_DOWNSTREAM
+            | gst::PadProbeType::BUFFER
+            | gst::PadProbeType::BUFFER_LIST;
+        let probe = pad.add_probe(kinds, move |pad, info| {
+            match &info.data {
+                Some(gst::PadProbeData::Event(event)) => {
+                    follow(&told, event);
+                    marked.follow(pad, event);
+                }
+                Some(gst::PadProbeData::Buffer(_)) => marked.mark(pad),
+                // The queue would take them apart too; each needs its mark.
+                Some(gst::PadProbeData::BufferList(list)) => {
+                    let mut pictures = list.iter_owned();
+                    info.flow_res = pictures.try_fold(gst::FlowSuccess::Ok, |_, picture| pad.chain(picture));
+                    return gst::PadProbeReturn::Handled;
                 }
                 _ => {}
-            });
+            }
             gst::PadProbeReturn::Ok
         });
         probes.extend(probe.map(|probe| (pad.clone(), probe)));
@@ -238,6 +247,7 @@ impl FrameSinkBuilder {
         }
         importer.hop = dmaframe_core::report::Hop::new(format!("{}(GStreamer)", appsink.name()));
         let watch = Watch::new(appsink.upcast_ref(), &pad, &signals);
+        let said = marks.begin(&pad);
         Ok(FrameSink {
             appsink,
             signals,
@@ -245,7 +255,8 @@ impl FrameSinkBuilder {
             importer,
             hold: self.hold,
             starvation: self.starvation,
-            orientation: Orientation::IDENTITY,
+            marks,
+            said,
             flushes: 0,
             clock: None,
             pool: None,
@@ -253,6 +264,19 @@ impl FrameSinkBuilder {
             offered,
             probes,
         })
+    }
+}
+
+/// An event on its way into the queue.
+fn follow(signals: &Signals, event: &gst::EventRef) {
+    match event.type_() {
+        gst::EventType::StreamStart => signals.started(),
+        gst::EventType::FlushStart => signals.change(|state| state.flushing = true),
+        gst::EventType::FlushStop => signals.change(|state| {
+            (state.flushing, state.eos) = (false, false);
+            state.flushes += 1;
+        }),
+        _ => {}
     }
 }
 

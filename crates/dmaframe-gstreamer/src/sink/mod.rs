@@ -1,12 +1,15 @@
 //! Frames out of a pipeline.
 
 mod builder;
+mod marks;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use dmaframe_core::report::Hop;
-use dmaframe_core::{Budget, Deadline, Delivery, Frame, Orientation, Starvation};
+use dmaframe_core::{Budget, Deadline, Delivery, Frame, Starvation};
 use gst::prelude::*;
 
 pub use builder::{Backpressure, FrameSinkBuilder};
@@ -18,7 +21,7 @@ use crate::fences;
 use crate::import::{Context, How, Importer, running};
 use crate::signals::{Signals, Watch};
 use crate::sys;
-use crate::tags;
+use marks::{Marks, Said};
 
 /// What came out of the pipeline.
 #[derive(Clone, Debug)]
@@ -76,7 +79,10 @@ pub struct FrameSink {
     importer: Importer,
     hold: usize,
     starvation: Starvation,
-    orientation: Orientation,
+    marks: Arc<Marks>,
+    /// What the last mark said: it is true of the next picture in the queue.
+    said: Said,
+    /// Flushes told.
     flushes: u64,
     clock: Option<PipelineClock>,
     /// A buffer's pool and its size, looked up once.
@@ -133,6 +139,15 @@ impl FrameSink {
 
     /// What is there now; `None` when there is nothing and it is worth waiting.
     fn poll_now(&mut self, deadline: Deadline) -> Result<Option<Received>, Error> {
+        self.poll_with(deadline, |appsink| appsink.try_pull_object(gst::ClockTime::ZERO))
+    }
+
+    /// As [`FrameSink::poll_now`], with the way of taking from the queue.
+    fn poll_with(
+        &mut self,
+        deadline: Deadline,
+        mut pull: impl FnMut(&gst_app::AppSink) -> Option<gst::MiniObject>,
+    ) -> Result<Option<Received>, Error> {
         loop {
             // Before looking for a picture: what was said before the queue was found empty came after all pictures.
             let stopped = self.watch.is_stopped();
@@ -143,7 +158,7 @@ impl FrameSink {
                 self.flushes = flushes;
                 return Ok(Some(Received::Flushed));
             }
-            let Some(object) = self.appsink.try_pull_object(gst::ClockTime::ZERO) else {
+            let Some(object) = pull(&self.appsink) else {
                 // An element that fails says so before it ends the stream.
                 if failure && let Some(failure) = self.signals.failure() {
                     return Err(failure);
@@ -159,24 +174,25 @@ impl FrameSink {
                 }
                 return Ok(None);
             };
-            let object = match object.downcast::<gst::Sample>() {
-                Ok(sample) => match self.deliver(&sample, deadline)? {
-                    Some(frame) => return Ok(Some(Received::Frame(frame))),
-                    None => continue,
-                },
-                Err(object) => object,
+            let sample = match object.downcast::<gst::Sample>() {
+                Ok(sample) => sample,
+                Err(object) => {
+                    // A mark comes right before its picture, so that a flush before both is told before the picture is
+                    // even taken, if it came only after the look above.
+                    let event = object.downcast_ref::<gst::Event>();
+                    if let Some(said) = event.and_then(|event| self.marks.read(event)) {
+                        self.said = said;
+                    }
+                    continue;
+                }
             };
-            if let Some(event) = object.downcast_ref::<gst::Event>() {
-                self.hear(event);
+            // The flush was told when it had not emptied the queue yet.
+            if self.said.flushes != self.flushes {
+                continue;
             }
-        }
-    }
-
-    fn hear(&mut self, event: &gst::Event) {
-        if let gst::EventView::Tag(tag) = event.view()
-            && let Some(orientation) = tags::orientation(tag.tag())
-        {
-            self.orientation = orientation;
+            if let Some(frame) = self.deliver(&sample, deadline)? {
+                return Ok(Some(Received::Frame(frame)));
+            }
         }
     }
 
@@ -189,7 +205,7 @@ impl FrameSink {
         let context = Context {
             running: running(sample),
             clock: self.clock.clone(),
-            orientation: self.orientation,
+            orientation: self.said.orientation,
         };
         let delivery = self.decide(&buffer);
         if delivery == Delivery::Drop {
