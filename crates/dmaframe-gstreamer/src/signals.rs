@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) flushes: u64,
     /// Between a flush's start and its stop.
     pub(crate) flushing: bool,
+    /// Times that the element has run and was stopped.
+    pub(crate) stops: u64,
     ticket: u64,
     wakers: Vec<Waker>,
 }
@@ -236,7 +238,10 @@ fn hear(signals: &Signals, element: &gst::Element, message: &gst::MessageRef) {
             // The way up is told by the stream's start: a sink is PAUSED only when the first picture, or an error, has
             // come already.
             if change.old() >= gst::State::Paused && change.current() < gst::State::Paused {
-                signals.change(|state| state.stopped = true);
+                signals.change(|state| {
+                    state.stopped = true;
+                    state.stops += 1;
+                });
             }
         }
         _ => {}

@@ -13,8 +13,9 @@ use dmaframe_core::{
     Timestamp,
 };
 
-use dmaframe_gstreamer::{FrameSrc, Received, from_sample, to_buffer};
+use dmaframe_gstreamer::{FrameSink, FrameSrc, Received, from_sample, to_buffer};
 use dmaframe_testkit::{Device, need};
+use gst::prelude::*;
 
 #[test]
 fn gstreamer_reads_the_same_pixels_and_they_come_back_for_every_format() {
@@ -257,4 +258,86 @@ fn a_change_of_format_goes_through() {
         }
     }
     assert_eq!(generations.len(), 4, "a generation for each");
+}
+
+/// A frame of the pool, turned by 90 degrees.
+fn turned(pool: &dmaframe_alloc::FramePool, index: u64) -> Frame {
+    let mut frame = stamped(pool, index);
+    frame.meta_mut().unwrap().orientation = Orientation::all()[1];
+    frame
+}
+
+#[test]
+fn orientation_and_first_time_are_said_again_after_a_stop() {
+    need!(Device::Udmabuf);
+    let source = pushing().build().unwrap();
+    let mut sink = patient(8).build().unwrap();
+    let running = straight(&source, &sink);
+    let (pool, times) = (small_pool(4), times(&sink));
+    for start in [0, 10] {
+        for index in start..start + 3 {
+            source.push(turned(&pool, index), LONG).unwrap();
+            assert_eq!(next(&mut sink).meta().orientation, Orientation::all()[1]);
+        }
+        for index in 0..3 {
+            let time = times.recv_timeout(LONG).unwrap();
+            assert_eq!(time, Some(gst::ClockTime::from_mseconds(index * 10)));
+        }
+        running.stop();
+        running.play();
+    }
+}
+
+/// The times of the buffers that come to the sink.
+fn times(sink: &FrameSink) -> std::sync::mpsc::Receiver<Option<gst::ClockTime>> {
+    let (send, times) = std::sync::mpsc::channel();
+    let pad = sink.element().static_pad("sink").unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let _ = send.send(info.buffer().and_then(|buffer| buffer.pts()));
+        gst::PadProbeReturn::Ok
+    });
+    times
+}
+
+#[test]
+fn an_orientation_flushed_before_it_went_on_is_said_again() {
+    need!(Device::Udmabuf);
+    let source = pushing().build().unwrap();
+    let mut sink = patient(8).build().unwrap();
+    let running = straight(&source, &sink);
+    let pool = small_pool(4);
+    // In PAUSED the sink takes one and waits: what is turned stays in the source's queue, with its tag.
+    running.0.set_state(gst::State::Paused).unwrap();
+    source.push(stamped(&pool, 0), LONG).unwrap();
+    let (prerolled, ..) = running.0.state(gst::ClockTime::from_seconds(20));
+    prerolled.unwrap();
+    source.push(turned(&pool, 1), LONG).unwrap();
+    assert_eq!(source.queued(), 1);
+    assert!(source.element().send_event(gst::event::FlushStart::new()));
+    assert!(source.element().send_event(gst::event::FlushStop::new(true)));
+    source.push(turned(&pool, 2), LONG).unwrap();
+    running.play();
+    assert!(matches!(sink.next(LONG), Ok(Received::Flushed)));
+    let frame = next(&mut sink);
+    let meta = frame.meta();
+    assert_eq!(
+        (meta.sequence, meta.orientation),
+        (Some(2), Orientation::all()[1])
+    );
+}
+
+#[test]
+fn an_orientation_that_is_set_holds_for_all_frames() {
+    need!(Device::Udmabuf);
+    let source = pushing().build().unwrap();
+    let mut sink = patient(8).build().unwrap();
+    let _running = straight(&source, &sink);
+    let pool = small_pool(4);
+    source.set_orientation(Orientation::all()[3]);
+    for index in 0..3 {
+        source.push(stamped(&pool, index), LONG).unwrap();
+        assert_eq!(next(&mut sink).meta().orientation, Orientation::all()[3]);
+    }
+    source.push(turned(&pool, 3), LONG).unwrap();
+    assert_eq!(next(&mut sink).meta().orientation, Orientation::all()[1]);
 }

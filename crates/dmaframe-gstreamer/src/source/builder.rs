@@ -31,7 +31,7 @@ pub enum Timing {
     /// sound. Frames from before the pipeline began to play are dropped and counted. A timestamp on no known clock counts
     /// from the first frame that has one.
     Clock,
-    /// The frame's own timestamp, counted from the first frame: for pipelines that are not live.
+    /// The frame's own timestamp, counted from the first frame since the pipeline was started: for pipelines that are not live.
     FromFirst,
     /// The moment of the push.
     Arrival,

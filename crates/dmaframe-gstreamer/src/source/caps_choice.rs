@@ -6,19 +6,26 @@ use gst::prelude::*;
 
 use crate::caps::{self, Style};
 use crate::error::Error;
+use crate::signals::State;
 
 /// What the frames of a stream have in common.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     key: Option<Key>,
     pub(super) caps: Option<gst::Caps>,
-    /// Orientation to be said before the next frame.
-    pub(super) orientation: Option<Orientation>,
+    /// How frames are to be turned, as the last one that had another orientation or whoever set it said.
+    pub(super) orientation: Orientation,
+    /// The last frame's own.
+    own: Orientation,
     /// The last one said.
-    pub(super) said: Orientation,
+    said: Orientation,
+    /// What was said last may have been thrown away on its way.
+    unsure: bool,
+    stops: u64,
+    flushes: u64,
     pub(super) pushed: u64,
     pub(super) dropped: u64,
-    /// Timestamp of the first frame, for times that count from it.
+    /// Timestamp of the first frame since the start, for times that count from it.
     pub(super) first: Option<u64>,
 }
 
@@ -62,6 +69,33 @@ impl Key {
 }
 
 impl Stream {
+    /// What has happened to the stream since the last frame: what was said before may have to be said again.
+    pub(super) fn follow(&mut self, state: &State) {
+        // A flush empties the queue, tags and all, some time between its two events.
+        if self.flushes != state.flushes || state.flushing {
+            self.flushes = state.flushes;
+            self.unsure = true;
+        }
+        // The next stream has no tags, and times of its own.
+        if self.stops != state.stops {
+            self.stops = state.stops;
+            (self.said, self.unsure, self.first) = (Orientation::IDENTITY, false, None);
+        }
+    }
+
+    /// The orientation to be said before a frame.
+    pub(super) fn turn(&mut self, frame: &Frame) -> Option<Orientation> {
+        let own = frame.meta().orientation;
+        if std::mem::replace(&mut self.own, own) != own {
+            self.orientation = own;
+        }
+        if !std::mem::take(&mut self.unsure) && self.said == self.orientation {
+            return None;
+        }
+        self.said = self.orientation;
+        Some(self.said)
+    }
+
     /// What would make the frame's caps others than the last one's.
     pub(super) fn change(
         &self,

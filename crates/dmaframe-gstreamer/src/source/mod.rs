@@ -125,9 +125,10 @@ impl FrameSrc {
             .map_err(|flow| self.flow(flow))
     }
 
-    /// Tells the pipeline how frames are to be turned, from the next one on: encoders and muxers write it into the file.
+    /// Tells the pipeline how frames are to be turned, from the next one on: encoders and muxers write it into the file. It
+    /// holds until frames come whose own orientation is another than that of those before.
     pub fn set_orientation(&self, orientation: Orientation) {
-        sys::lock(&self.stream).orientation = Some(orientation);
+        sys::lock(&self.stream).orientation = orientation;
     }
 
     /// A pool of frames in a format the next element takes and dma-bufs can be made in: the first of `formats` that will

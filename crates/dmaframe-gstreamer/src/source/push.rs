@@ -117,12 +117,8 @@ impl FrameSrc {
             self.appsrc.set_caps(Some(&caps));
             self.exporter.keep_only(frame.buffer_id().generation());
         }
-        let orientation = frame.meta().orientation;
-        if orientation != stream.said {
-            stream.orientation = Some(orientation);
-        }
-        if let Some(orientation) = stream.orientation.take() {
-            stream.said = orientation;
+        self.signals.with(|state| stream.follow(state));
+        if let Some(orientation) = stream.turn(frame) {
             // Queued like a buffer, so that it comes before this frame's and behind those of the frames before.
             self.appsrc
                 .send_event(gst::event::Tag::new(tags::tag_list(orientation)));
