@@ -332,7 +332,7 @@ impl Processor {
             Some(_) => {
                 let more = wgpu::TextureUsages::empty();
                 let texture = texture::rgba(self.gpu.device(), "dmaframe picture", size, more)?;
-                Some(texture.create_view(&wgpu::TextureViewDescriptor::default()))
+                Some(texture::view(self.gpu.device(), &texture)?)
             }
             None => None,
         };

@@ -19,6 +19,13 @@ pub(super) fn rgba(
     })
 }
 
+/// All of it. Of a device that is gone textures are made without an error, and refused here.
+pub(super) fn view(device: &wgpu::Device, texture: &wgpu::Texture) -> Result<wgpu::TextureView, Error> {
+    scoped(device, "Texture::create_view", || {
+        texture.create_view(&wgpu::TextureViewDescriptor::default())
+    })
+}
+
 /// Whether the device has textures of that size: it is a frame's, which anybody may send.
 pub(super) fn fits(device: &wgpu::Device, size: Size) -> Result<(), Error> {
     let Size { width, height } = size;

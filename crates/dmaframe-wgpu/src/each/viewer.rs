@@ -255,7 +255,7 @@ impl Kept {
         let Size { width, height } = size;
         let more = wgpu::TextureUsages::empty();
         let texture = texture::rgba(device, "dmaframe picture", size, more)?;
-        let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
+        let view = texture::view(device, &texture)?;
         let plane = PlaneTexture {
             texture,
             width,

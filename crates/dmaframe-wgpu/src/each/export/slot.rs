@@ -191,10 +191,12 @@ impl Slot {
     pub(super) fn view(&self, device: &wgpu::Device, size: Size) -> Result<wgpu::TextureView, Error> {
         let texture = self.texture(device, size)?;
         let mut kept = self.kept();
-        let view = kept
-            .view
-            .get_or_insert_with(|| texture.create_view(&wgpu::TextureViewDescriptor::default()));
-        Ok(view.clone())
+        if let Some(view) = &kept.view {
+            return Ok(view.clone());
+        }
+        let view = texture::view(device, &texture)?;
+        kept.view = Some(view.clone());
+        Ok(view)
     }
 
     /// Records the writing of the slot.
