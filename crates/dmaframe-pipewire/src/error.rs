@@ -105,6 +105,18 @@ pub enum Error {
         /// The block.
         block: usize,
     },
+    /// A property that libpipewire keeps for itself: which thread calls back, where the node's memory is.
+    #[error("the property {key} is the library's own: a stream cannot be given it")]
+    Property {
+        /// Its key.
+        key: String,
+    },
+    /// Configuration or environment have moved the stream to another thread than its own, which cannot be worked on.
+    #[error(
+        "the stream was called on another thread than its own: is node.loop.class or node.loop.name set in PIPEWIRE_PROPS, \
+         or in stream.rules of client.conf?"
+    )]
+    Thread,
     /// A name with a zero byte in it.
     #[error("{name:?} is no name: it has a zero byte in it")]
     Name {

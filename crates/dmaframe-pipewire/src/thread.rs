@@ -60,6 +60,16 @@ impl Connection {
         }
     }
 
+    /// Refuses what would move the stream to another thread, or have the library follow a pointer of its user's.
+    fn check(&self) -> Result<(), Error> {
+        let mut keys = self.properties.iter().map(|(key, _)| key);
+        let own = |key: &&String| ["node.loop.", "adapt."].iter().any(|own| key.starts_with(own));
+        match keys.find(own) {
+            Some(key) => Err(Error::Property { key: key.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// What a stream says of its node, in front of what its user says: the last word counts.
     pub(crate) fn say<'a>(&mut self, ours: impl IntoIterator<Item = (&'a str, String)>) {
         let ours = ours.into_iter().map(|(key, value)| (key.to_owned(), value));
@@ -82,7 +92,8 @@ macro_rules! connection_setters {
             self
         }
 
-        /// A property of the node, beside or in place of ours.
+        /// A property of the node, beside or in place of ours. Those that start with `node.loop.` or `adapt.` are the
+        /// library's own: `start` refuses them ([`Error::Property`]).
         pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
             self.connection.properties.push((key.into(), value.into()));
             self
@@ -106,6 +117,7 @@ impl LoopThread {
         signal: Arc<Signal>,
         make: impl FnOnce() -> Result<Rc<W>, Error> + Send + 'static,
     ) -> Result<Self, Error> {
+        connection.check()?;
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, answer) = mpsc::channel();
         let timeout = connection.timeout;

@@ -87,6 +87,29 @@ fn offers_of_nothing_are_refused_where_they_are_made() {
     producer.stop();
 }
 
+#[test]
+fn properties_that_are_the_librarys_own_are_refused() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    for (key, value) in [
+        ("node.loop.class", "data.rt"),
+        ("node.loop.name", "data-loop.0"),
+        ("adapt.follower.node", "pointer:0x10"),
+        ("adapt.follower.spa-node", "pointer:0x10"),
+    ] {
+        let is_refused = |error: Error| {
+            assert!(
+                matches!(&error, Error::Property { key: k } if k == key),
+                "{error}"
+            )
+        };
+        is_refused(capture(&daemon, "a").property(key, value).start().unwrap_err());
+        is_refused(camera(&daemon).property(key, value).start().unwrap_err());
+    }
+    // Others are the user's.
+    camera(&daemon).property("node.nick", "nick").start().unwrap();
+}
+
 /// udmabuf until its memory is used up: so many buffers.
 #[derive(Debug)]
 struct Scarce {

@@ -112,7 +112,8 @@ impl CameraBuilder {
     /// Publishes the camera, on a thread of its own. Waits for the daemon's answer, not for a consumer.
     ///
     /// # Errors
-    /// [`Error::Connect`], [`Error::NoFormat`], [`Error::Import`], [`Error::Name`], [`Error::Os`].
+    /// [`Error::Connect`], [`Error::NoFormat`], [`Error::Import`], [`Error::Name`], [`Error::Property`],
+    /// [`Error::Os`].
     pub fn start(mut self) -> Result<VirtualCamera, Error> {
         let (mut formats, mut size, mut buffers) = (self.formats, self.size, self.buffers);
         let imported = self.import.is_some();

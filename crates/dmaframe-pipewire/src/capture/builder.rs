@@ -184,7 +184,8 @@ impl CaptureBuilder {
     ///
     /// # Errors
     /// [`Error::NoFormat`] where nothing would be offered, also because of [`CaptureBuilder::shared_memory`] and
-    /// [`CaptureBuilder::dmabuf`]; [`Error::Connect`], [`Error::Name`], [`Error::Os`].
+    /// [`CaptureBuilder::dmabuf`]; [`Error::Connect`], [`Error::Name`], [`Error::Property`],
+    /// [`Error::Os`].
     pub fn start(mut self) -> Result<CaptureStream, Error> {
         let taken = Taken {
             plain: self.shared_memory,

@@ -9,7 +9,7 @@ mod stream;
 
 pub(crate) use abi::{Crop, Header, SyncPoints, Version, chunk_flag, data_flag, header_flag, meta_size};
 pub(crate) use buffer::{MAX_DAMAGE, NewData};
-pub(crate) use stream::{Direction, Handler, MAX_BUFFERS, NoBuffer, Slot, State, Stream};
+pub(crate) use stream::{Abort, Direction, Handler, MAX_BUFFERS, NoBuffer, Slot, State, Stream};
 
 use std::ffi::CStr;
 

@@ -8,7 +8,8 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::rc::Rc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::thread::ThreadId;
 
 use arrayvec::ArrayVec;
 use dmaframe_core::Rect;
@@ -60,8 +61,13 @@ pub(crate) enum NoBuffer {
     Busy,
 }
 
+/// Ends a stream with an error, from any thread.
+pub(crate) type Abort = Box<dyn Fn(Error) + Send + Sync>;
+
 /// What a stream tells. All calls come on the loop's thread.
 pub(crate) trait Handler {
+    /// How the stream is ended when the library calls on another thread.
+    fn abort(&self) -> Abort;
     fn state_changed(&self, stream: &Stream, state: State);
     /// The pod is whole: header, body and as much padding as there is.
     fn param_changed(&self, stream: &Stream, id: u32, pod: Option<&[u8]>);
@@ -79,9 +85,29 @@ pub(crate) struct Stream {
     /// Linked into libpipewire's list, which writes it.
     hook: Box<UnsafeCell<spa::spa_hook>>,
     events: Box<pw::pw_stream_events>,
+    home: Home,
     handler: Rc<dyn Handler>,
     table: RefCell<[Option<Live>; MAX_BUFFERS]>,
     epoch: Cell<u64>,
+}
+
+/// The one thread that may touch a stream: everything in it but this is for that thread alone.
+struct Home {
+    thread: ThreadId,
+    left: AtomicBool,
+    abort: Abort,
+}
+
+impl Home {
+    /// Whether this thread is the one. The library calls on another where configuration or environment say so, which we
+    /// cannot forbid: then the stream ends, which is said once.
+    fn is_here(&self) -> bool {
+        let here = std::thread::current().id() == self.thread;
+        if !here && !self.left.swap(true, Ordering::Relaxed) {
+            (self.abort)(Error::Thread);
+        }
+        here
+    }
 }
 
 impl Stream {
@@ -113,6 +139,11 @@ impl Stream {
             raw: Cell::new(raw),
             hook,
             events,
+            home: Home {
+                thread: std::thread::current().id(),
+                left: AtomicBool::new(false),
+                abort: handler.abort(),
+            },
             handler,
             table: RefCell::new([None; MAX_BUFFERS]),
             epoch: Cell::new(0),
@@ -362,13 +393,24 @@ fn pointers(params: &[PodBuf]) -> (Vec<*const spa::spa_pod>, u32) {
     (pods, count)
 }
 
+/// The stream, on its own thread; `None` on any other, where nothing in it may be touched.
+///
 /// # Safety
 /// `data` is what `Stream::new` registered.
-unsafe fn stream_of<'a>(data: *mut c_void) -> &'a Stream {
+unsafe fn stream_of<'a>(data: *mut c_void) -> Option<&'a Stream> {
+    let stream = data.cast::<Stream>();
     // SAFETY: the listener's data points to the stream, which outlives the listener and is never borrowed exclusively
-    // while there can be calls.
-    unsafe { &*data.cast::<Stream>() }
+    // while there can be calls. Any thread may have a reference to its home, which is `Sync` and does not change.
+    let home: &Home = unsafe { &(*stream).home };
+    // SAFETY: as above, and this is the thread that the rest belongs to.
+    home.is_here().then(|| unsafe { &*stream })
 }
+
+/// `Home` is all of a stream that callbacks on other threads touch.
+const _: fn() = || {
+    fn is_sync<T: Sync>() {}
+    is_sync::<Home>();
+};
 
 unsafe extern "C" fn on_state_changed(
     data: *mut c_void,
@@ -377,7 +419,9 @@ unsafe extern "C" fn on_state_changed(
     error: *const c_char,
 ) {
     // SAFETY: registered by `Stream::new`.
-    let stream = unsafe { stream_of(data) };
+    let Some(stream) = (unsafe { stream_of(data) }) else {
+        return;
+    };
     let state = match state {
         pw::pw_stream_state_PW_STREAM_STATE_UNCONNECTED => State::Unconnected,
         pw::pw_stream_state_PW_STREAM_STATE_CONNECTING => State::Connecting,
@@ -392,7 +436,9 @@ unsafe extern "C" fn on_state_changed(
 
 unsafe extern "C" fn on_param_changed(data: *mut c_void, id: u32, pod: *const spa::spa_pod) {
     // SAFETY: registered by `Stream::new`.
-    let stream = unsafe { stream_of(data) };
+    let Some(stream) = (unsafe { stream_of(data) }) else {
+        return;
+    };
     let bytes = NonNull::new(pod.cast_mut()).map(|pod| {
         // SAFETY: the library has checked that the pod, header and body, lies inside the message it came in.
         unsafe {
@@ -405,7 +451,9 @@ unsafe extern "C" fn on_param_changed(data: *mut c_void, id: u32, pod: *const sp
 
 unsafe extern "C" fn on_add_buffer(data: *mut c_void, buffer: *mut pw::pw_buffer) {
     // SAFETY: registered by `Stream::new`.
-    let stream = unsafe { stream_of(data) };
+    let Some(stream) = (unsafe { stream_of(data) }) else {
+        return;
+    };
     let Some(raw) = NonNull::new(buffer) else { return };
     let epoch = stream.epoch.get() + 1;
     stream.epoch.set(epoch);
@@ -422,7 +470,9 @@ unsafe extern "C" fn on_add_buffer(data: *mut c_void, buffer: *mut pw::pw_buffer
 
 unsafe extern "C" fn on_remove_buffer(data: *mut c_void, buffer: *mut pw::pw_buffer) {
     // SAFETY: registered by `Stream::new`.
-    let stream = unsafe { stream_of(data) };
+    let Some(stream) = (unsafe { stream_of(data) }) else {
+        return;
+    };
     let slot = NonNull::new(buffer).and_then(|raw| stream.slot_of(raw));
     if let Some(slot) = slot {
         stream.handler.remove_buffer(stream, slot);
@@ -432,6 +482,8 @@ unsafe extern "C" fn on_remove_buffer(data: *mut c_void, buffer: *mut pw::pw_buf
 
 unsafe extern "C" fn on_process(data: *mut c_void) {
     // SAFETY: registered by `Stream::new`.
-    let stream = unsafe { stream_of(data) };
+    let Some(stream) = (unsafe { stream_of(data) }) else {
+        return;
+    };
     stream.handler.process(stream);
 }

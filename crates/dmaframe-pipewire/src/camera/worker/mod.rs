@@ -19,7 +19,7 @@ use super::pool::Pool;
 use super::{CameraEvent, Shared};
 use crate::error::Error;
 use crate::pod::{Modifiers, VideoFormat, meta_type, param};
-use crate::sys::{Direction, Handler, Slot, State, Stream, Version};
+use crate::sys::{Abort, Direction, Handler, Slot, State, Stream, Version};
 use crate::thread;
 use crate::wake::WakeSet;
 
@@ -217,6 +217,11 @@ impl Worker {
 }
 
 impl Handler for Worker {
+    fn abort(&self) -> Abort {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move |error| shared.fail(error))
+    }
+
     fn state_changed(&self, _stream: &Stream, state: State) {
         self.streaming.set(state == State::Streaming);
         // What was pushed before goes out now.

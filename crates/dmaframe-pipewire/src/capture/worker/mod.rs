@@ -17,7 +17,7 @@ use super::{Event, Shared};
 use crate::error::Error;
 use crate::negotiate;
 use crate::pod::{BuffersOffer, FormatOffer, Modifiers, PodBuf, VideoFormat, data, param};
-use crate::sys::{Direction, Handler, Slot, State, Stream, Version};
+use crate::sys::{Abort, Direction, Handler, Slot, State, Stream, Version};
 use crate::thread;
 use crate::wake::WakeSet;
 
@@ -183,6 +183,11 @@ fn is_guarded(stream: &Stream, slot: Slot) -> bool {
 }
 
 impl Handler for Worker {
+    fn abort(&self) -> Abort {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move |error| shared.fail(error))
+    }
+
     fn state_changed(&self, _stream: &Stream, state: State) {
         // A node that was paused may count from the beginning.
         self.last_sequence.set(None);
