@@ -27,6 +27,9 @@ pub enum Error {
         /// What libpipewire says.
         message: String,
     },
+    /// The daemon took the stream's own node away (`pw-cli destroy`, a session manager without a target for it).
+    #[error("the daemon has removed the stream's own node: start a new stream")]
+    Removed,
     /// Both sides offered formats and none is the same.
     #[error("{message}: we offer {ours}")]
     NoCommonFormat {

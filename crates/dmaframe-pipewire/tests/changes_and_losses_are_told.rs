@@ -84,14 +84,7 @@ fn a_daemon_that_goes_ends_both_sides_with_an_error_and_a_new_one_serves() {
         let kept = common::frame(&stream);
         let n = number(&kept);
         daemon.restart();
-        let start = Instant::now();
-        let error = loop {
-            match stream.next(PATIENCE) {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("nothing was told within {:?}", start.elapsed()),
-                Err(error) => break error,
-            }
-        };
+        let error = common::refusal_after_frames(&stream);
         assert!(matches!(error, Error::Disconnected { .. }), "{error}");
         producer.stop();
         let error = cam.acquire(PATIENCE).unwrap_err();
@@ -102,6 +95,45 @@ fn a_daemon_that_goes_ends_both_sides_with_an_error_and_a_new_one_serves() {
         let (_cam, stream, producer) = play(&daemon, camera(&daemon), capture(&daemon, "reader"));
         assert!(number(&common::frame(&stream)).is_some());
         producer.stop();
+    }
+    before.check();
+}
+
+#[test]
+fn a_stream_whose_own_node_is_removed_ends_with_an_error() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let before = Leaks::now();
+    {
+        let (cam, stream, producer) = play(&daemon, camera(&daemon), capture(&daemon, "reader"));
+        let kept = common::frame(&stream);
+        let n = number(&kept);
+        let destroy = |name: &str| {
+            let said = daemon.run("pw-cli", &["destroy", name]);
+            assert!(said.status.success(), "{said:?}");
+        };
+        destroy("reader");
+        let error = common::refusal_after_frames(&stream);
+        assert!(matches!(error, Error::Removed), "{error}");
+        destroy("cam");
+        let start = Instant::now();
+        let error = loop {
+            match cam.acquire(PATIENCE) {
+                Ok(_) => assert!(start.elapsed() < PATIENCE, "the camera goes on"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, Error::Removed), "{error}");
+        let error = loop {
+            match cam.next(PATIENCE) {
+                Ok(told) => assert!(told.is_some(), "the camera was told nothing"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, Error::Removed), "{error}");
+        producer.stop();
+        assert_eq!(number(&kept), n);
+        drop(kept);
     }
     before.check();
 }

@@ -170,7 +170,7 @@ impl VirtualCamera {
     /// [`dmaframe_core::WriteView::copy_from_tight`]), or by a device. Dropped without being pushed, it is free again.
     ///
     /// # Errors
-    /// [`Error::Starved`] at the deadline; [`Error::Disconnected`] and whatever else ended the camera.
+    /// [`Error::Starved`] at the deadline; [`Error::Disconnected`], [`Error::Removed`] and whatever else ended the camera.
     pub fn acquire(&self, deadline: impl Into<Deadline>) -> Result<Frame, Error> {
         let deadline = deadline.into();
         loop {

@@ -204,9 +204,9 @@ impl CaptureStream {
     ///
     /// # Errors
     /// [`Error::NoCommonFormat`], once for each link that failed for it: the stream lives, and other formats
-    /// ([`CaptureStream::set_formats`]) or another node may do. [`Error::Disconnected`], [`Error::Stream`] and whatever
-    /// else ended the stream: the same again at each call, after everything that came before it. [`Error::Os`] when the
-    /// wait is refused.
+    /// ([`CaptureStream::set_formats`]) or another node may do. [`Error::Disconnected`], [`Error::Removed`],
+    /// [`Error::Stream`] and whatever else ended the stream: the same again at each call, after everything that came before
+    /// it. [`Error::Os`] when the wait is refused.
     pub fn next(&self, deadline: impl Into<Deadline>) -> Result<Option<Event>, Error> {
         self.shared.ready.until(deadline.into(), || self.try_next())
     }

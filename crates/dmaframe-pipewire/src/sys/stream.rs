@@ -47,6 +47,8 @@ pub(crate) enum Direction {
 pub(crate) enum State {
     Error(String),
     Unconnected,
+    /// Unconnected, and not by us: the daemon took our node away.
+    Removed,
     Connecting,
     Paused,
     Streaming,
@@ -89,6 +91,8 @@ pub(crate) struct Stream {
     handler: Rc<dyn Handler>,
     table: RefCell<[Option<Live>; MAX_BUFFERS]>,
     epoch: Cell<u64>,
+    /// We are ending the connection ourselves.
+    leaving: Cell<bool>,
 }
 
 /// The one thread that may touch a stream: everything in it but this is for that thread alone.
@@ -147,6 +151,7 @@ impl Stream {
             handler,
             table: RefCell::new([None; MAX_BUFFERS]),
             epoch: Cell::new(0),
+            leaving: Cell::new(false),
         });
         let data = Rc::as_ptr(&stream);
         // SAFETY: hook, events and `data` lie on the heap and stay where they are until `drop` has destroyed the stream.
@@ -216,8 +221,10 @@ impl Stream {
 
     /// Ends the connection: buffers are removed before this returns.
     pub(crate) fn disconnect(&self) {
+        self.leaving.set(true);
         // SAFETY: the stream is alive.
         unsafe { pw::pw_stream_disconnect(self.raw.get()) };
+        self.leaving.set(false);
     }
 
     /// Puts the stream into its error state, which the other side is told.
@@ -370,6 +377,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.leaving.set(true);
         let raw = self.raw.get();
         // SAFETY: alive until here. Disconnecting calls back for the last time while everything is still there;
         // destroying takes our hook out of the stream's list.
@@ -423,7 +431,11 @@ unsafe extern "C" fn on_state_changed(
         return;
     };
     let state = match state {
-        pw::pw_stream_state_PW_STREAM_STATE_UNCONNECTED => State::Unconnected,
+        // With a reason it is the connection that was lost, of which the core tells.
+        pw::pw_stream_state_PW_STREAM_STATE_UNCONNECTED if stream.leaving.get() || !error.is_null() => {
+            State::Unconnected
+        }
+        pw::pw_stream_state_PW_STREAM_STATE_UNCONNECTED => State::Removed,
         pw::pw_stream_state_PW_STREAM_STATE_CONNECTING => State::Connecting,
         pw::pw_stream_state_PW_STREAM_STATE_PAUSED => State::Paused,
         pw::pw_stream_state_PW_STREAM_STATE_STREAMING => State::Streaming,

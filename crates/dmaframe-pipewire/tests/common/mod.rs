@@ -88,9 +88,18 @@ pub(crate) fn serves(daemon: &Daemon, camera: &Arc<VirtualCamera>, name: &str) {
 
 /// What ends the wait of a consumer that cannot be served.
 pub(crate) fn refusal(stream: &CaptureStream) -> Error {
+    refusal_in(stream, |frame| panic!("{frame:?}"))
+}
+
+/// What ends a consumer that had pictures.
+pub(crate) fn refusal_after_frames(stream: &CaptureStream) -> Error {
+    refusal_in(stream, drop)
+}
+
+fn refusal_in(stream: &CaptureStream, frame: impl Fn(Frame)) -> Error {
     loop {
         match stream.next(PATIENCE) {
-            Ok(Some(Event::Frame(frame))) => panic!("{frame:?}"),
+            Ok(Some(Event::Frame(it))) => frame(it),
             Ok(Some(_)) => {}
             Ok(None) => panic!("the consumer was told nothing"),
             Err(error) => return error,

@@ -226,6 +226,10 @@ impl Handler for Worker {
         self.streaming.set(state == State::Streaming);
         // What was pushed before goes out now.
         self.shared.commands.set();
+        if state == State::Removed {
+            self.close_pool();
+            return self.shared.fail(Error::Removed);
+        }
         let State::Error(message) = state else {
             // A session manager may have brought the node back.
             return self.failed.set(false);

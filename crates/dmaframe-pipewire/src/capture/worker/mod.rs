@@ -191,9 +191,16 @@ impl Handler for Worker {
     fn state_changed(&self, _stream: &Stream, state: State) {
         // A node that was paused may count from the beginning.
         self.last_sequence.set(None);
-        if let State::Error(message) = state {
-            self.shared
-                .fail(Error::of_stream(message, &self.formats.borrow()));
+        match state {
+            State::Error(message) => {
+                let error = Error::of_stream(message, &self.formats.borrow());
+                self.shared.fail(error);
+            }
+            State::Removed => {
+                self.close_pool();
+                self.shared.fail(Error::Removed);
+            }
+            _ => {}
         }
     }
 
