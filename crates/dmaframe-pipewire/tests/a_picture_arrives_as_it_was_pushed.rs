@@ -124,6 +124,23 @@ fn metadata_goes_with_the_picture() {
 }
 
 #[test]
+fn pictures_that_are_counted_anew_all_arrive() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let cam = camera(&daemon).start().unwrap();
+    let stream = reader(&daemon, &cam, capture(&daemon, "reader"));
+    common::started(&cam, &stream, || cam.acquire(PATIENCE).unwrap());
+    // What a camera that is plugged in again does.
+    for sequence in (1040..1050).chain(1000..1020) {
+        let mut frame = cam.acquire(PATIENCE).unwrap();
+        frame.meta_mut().unwrap().sequence = Some(sequence);
+        cam.push(frame, PATIENCE).unwrap();
+        assert_eq!(common::frame(&stream).meta().sequence, Some(sequence));
+    }
+    assert_eq!(stream.stats().stale, 0);
+}
+
+#[test]
 fn each_plane_arrives_in_its_place() {
     need_pipewire!();
     for (fourcc, dmabuf) in [

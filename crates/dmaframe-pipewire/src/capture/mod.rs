@@ -74,7 +74,7 @@ pub struct Stats {
     pub gaps: u64,
     /// Buffers without a whole picture, by the node's own word; not handed out.
     pub damaged: u64,
-    /// Pictures older than one that was handed out already; not handed out.
+    /// Pictures older than one that was handed out already; not handed out. Only unguarded nodes give such.
     pub stale: u64,
     /// Buffers that do not hold what they promise; not handed out.
     pub refused: u64,

@@ -35,7 +35,7 @@ impl Worker {
         if entry.is_away() {
             // The node has taken back what it had given out, and written the next picture into it. Our hold on the buffer
             // is not over: it is given back, and its release point signalled, once, when that frame is done.
-            self.count_gaps(&header, false);
+            self.count_gaps(&header, false, false);
             self.shared.inbox().stats.overwritten += 1;
             self.shared.hop.dropped(TAKEN_BACK);
             return;
@@ -47,7 +47,8 @@ impl Worker {
             stream.set_sync_points(slot, SyncPoints { flags, ..points });
         }
         let damaged = header.flags & header_flag::CORRUPTED != 0 || entry.is_damaged(stream);
-        let stale = self.count_gaps(&header, damaged);
+        let guarded = is_guarded(stream, slot);
+        let stale = self.count_gaps(&header, damaged, guarded);
         if damaged || stale {
             let mut inbox = self.shared.inbox();
             let count = if damaged {
@@ -69,7 +70,7 @@ impl Worker {
         }
         let meta = self.meta(stream, slot, format, &header);
         let wrapped = entry.wrap(stream, &queue, generation, format, meta);
-        let copied = self.config.unguarded == Unguarded::Copy && !is_guarded(stream, slot);
+        let copied = self.config.unguarded == Unguarded::Copy && !guarded;
         let event = match wrapped {
             Ok(Wrapped::Shared(frame)) if copied => self.detach(&frame, TAKES_BACK),
             Ok(Wrapped::Shared(frame)) if delivery == Delivery::Share => {
@@ -145,9 +146,11 @@ impl Worker {
         meta
     }
 
-    /// Counts missing pictures, and says whether this one is older than one that was handed out: under load a node can
-    /// have written the next picture into a buffer before this side comes to it, and the ones between follow.
-    fn count_gaps(&self, header: &crate::sys::Header, damaged: bool) -> bool {
+    /// Counts missing pictures, and says whether this one is older than one that was handed out: under load a node that
+    /// takes its buffers back can have written the next picture into one before this side comes to it, and the ones between
+    /// follow. Guarded buffers come in order: there, a number that goes back is a new start (the camera behind a virtual one
+    /// was plugged in again).
+    fn count_gaps(&self, header: &crate::sys::Header, damaged: bool, guarded: bool) -> bool {
         // Numbers that stand still or go far back are those of nodes that do not count, or start anew.
         const BACK: u64 = MAX_BUFFERS as u64;
         if let Some(last) = self.last_sequence.get() {
@@ -155,7 +158,7 @@ impl Worker {
             if (2..1 << 32).contains(&step) {
                 self.shared.inbox().stats.gaps += step - 1;
             }
-            if (1..=BACK).contains(&last.wrapping_sub(header.seq)) {
+            if !guarded && (1..=BACK).contains(&last.wrapping_sub(header.seq)) {
                 return true;
             }
         }
