@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use common::{
@@ -12,7 +12,7 @@ use common::{
 use dmaframe_alloc::{Allocator, Available, Chain, FramePool, Memfd, Request};
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Modifier, Size, Starvation};
-use dmaframe_pipewire::{Error, video_sources};
+use dmaframe_pipewire::{Error, VirtualCamera, video_sources};
 use dmaframe_testkit::Daemon;
 
 #[test]
@@ -110,16 +110,24 @@ fn properties_that_are_the_librarys_own_are_refused() {
     camera(&daemon).property("node.nick", "nick").start().unwrap();
 }
 
-/// udmabuf until its memory is used up: so many buffers.
-#[derive(Debug)]
-struct Scarce {
+/// udmabuf, and what happens before each buffer.
+struct Before<F> {
     inner: Chain,
-    left: Arc<AtomicUsize>,
+    each: F,
 }
 
-impl Allocator for Scarce {
+impl<F> std::fmt::Debug for Before<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Before").finish_non_exhaustive()
+    }
+}
+
+impl<F> Allocator for Before<F>
+where
+    F: Fn() -> Result<(), dmaframe_alloc::Error> + Send + Sync,
+{
     fn name(&self) -> &str {
-        "scarce"
+        "before"
     }
 
     fn probe(&self) -> Result<Available, dmaframe_alloc::Error> {
@@ -135,20 +143,56 @@ impl Allocator for Scarce {
     }
 
     fn allocate(&self, layout: &Layout, generation: u64) -> Result<Buffer, dmaframe_alloc::Error> {
-        let take = |left: usize| left.checked_sub(1);
-        if self
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
-            .is_err()
-        {
-            return Err(dmaframe_alloc::Error::Os {
-                call: "memfd_create",
-                device: "scarce".to_owned(),
-                errno: rustix::io::Errno::MFILE,
-            });
-        }
+        (self.each)()?;
         self.inner.allocate(layout, generation)
     }
+}
+
+/// Until its memory is used up: so many buffers.
+fn scarce(left: Arc<AtomicUsize>) -> impl Allocator {
+    let take = |left: usize| left.checked_sub(1);
+    let each = move || match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(dmaframe_alloc::Error::Os {
+            call: "memfd_create",
+            device: "scarce".to_owned(),
+            errno: rustix::io::Errno::MFILE,
+        }),
+    };
+    let inner = Chain::dmabuf();
+    Before { inner, each }
+}
+
+#[test]
+fn an_allocator_may_ask_its_camera() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let known: Arc<OnceLock<Weak<VirtualCamera>>> = Arc::default();
+    let (asked, answers) = std::sync::mpsc::channel();
+    let each = {
+        let known = Arc::clone(&known);
+        move || {
+            let camera = known.get().and_then(Weak::upgrade).expect("it has started");
+            // On another thread, so that an answer that never comes ends the test.
+            let (tell, told) = std::sync::mpsc::channel();
+            std::thread::spawn(move || tell.send(camera.stats().buffers));
+            asked
+                .send(told.recv_timeout(Duration::from_secs(1)).ok())
+                .unwrap();
+            Ok(())
+        }
+    };
+    let inner = Chain::dmabuf();
+    let cam = camera(&daemon).buffers(4).allocator(Before { inner, each });
+    let cam = Arc::new(cam.start().unwrap());
+    known.set(Arc::downgrade(&cam)).unwrap();
+    serves(&daemon, &cam, "reader");
+    let answers: Vec<_> = answers.try_iter().collect();
+    assert!(
+        answers.len() > 4,
+        "one to choose the modifier, and the stream's: {answers:?}"
+    );
+    assert!(answers.iter().all(Option::is_some), "{answers:?}");
 }
 
 #[test]
@@ -157,15 +201,11 @@ fn a_camera_that_runs_out_of_memory_tells_the_consumer_and_serves_the_next() {
     // One buffer is made to choose the modifier, and then those of the stream: it fails at the first, and at the third.
     for left in [0, 3] {
         let daemon = Daemon::bare();
-        let scarce = Scarce {
-            inner: Chain::dmabuf(),
-            left: Arc::new(AtomicUsize::new(left)),
-        };
-        let more = Arc::clone(&scarce.left);
+        let more = Arc::new(AtomicUsize::new(left));
         let cam = Arc::new(
             camera(&daemon)
                 .shared_memory(false)
-                .allocator(scarce)
+                .allocator(scarce(Arc::clone(&more)))
                 .start()
                 .unwrap(),
         );

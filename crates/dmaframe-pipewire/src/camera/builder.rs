@@ -84,7 +84,8 @@ impl CameraBuilder {
         self
     }
 
-    /// Where dma-bufs come from. [`Chain::dmabuf`] unless said otherwise; shared memory always is sealed memfds.
+    /// Where dma-bufs come from. [`Chain::dmabuf`] unless said otherwise; shared memory always is sealed memfds. It is asked
+    /// on the camera's thread, and may ask the camera what does not wait.
     pub fn allocator(mut self, allocator: impl Allocator + 'static) -> Self {
         self.allocator = Box::new(allocator);
         self

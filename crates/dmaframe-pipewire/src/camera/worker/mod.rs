@@ -137,8 +137,22 @@ impl Worker {
             negotiate::clear(stream, slot);
             return Ok(());
         };
+        let known = self.shared.desk().pool.as_ref().map(Pool::len);
+        let first = known.is_none();
+        // Outside of the lock: an allocator may take its time, and may ask its camera something.
+        let entry = self.add(stream, slot, settled, known.unwrap_or(0))?;
+        let explicit = entry.sync.is_some();
+        if first {
+            let yes = |yes| if yes { c"true" } else { c"false" };
+            let feature =
+                stream.has_feature(slot, meta_type::SYNC_TIMELINE, meta_type::SYNC_TIMELINE_RELEASE);
+            // Points are for one consumer; without the RELEASE feature the transport must not lose a buffer.
+            stream.update_properties(&[
+                (c"node.exclusive", yes(explicit)),
+                (c"node.reliable", yes(explicit && !feature)),
+            ]);
+        }
         let mut desk = self.shared.desk();
-        let first = desk.pool.is_none();
         if first {
             let new = Pool::new(settled.layout.clone(), settled.imported)
                 .and_then(|new| self.wake.add(&*new.queue).map(|()| new));
@@ -154,19 +168,6 @@ impl Worker {
         let Some(pool) = desk.pool.as_mut() else {
             return Ok(());
         };
-        let index = pool.len();
-        let entry = self.add(stream, slot, settled, index)?;
-        let explicit = entry.sync.is_some();
-        if first {
-            let yes = |yes| if yes { c"true" } else { c"false" };
-            let feature =
-                stream.has_feature(slot, meta_type::SYNC_TIMELINE, meta_type::SYNC_TIMELINE_RELEASE);
-            // Points are for one consumer; without the RELEASE feature the transport must not lose a buffer.
-            stream.update_properties(&[
-                (c"node.exclusive", yes(explicit)),
-                (c"node.reliable", yes(explicit && !feature)),
-            ]);
-        }
         if let Some(place) = pool.entries.get_mut(slot.index) {
             *place = Some(entry);
         }
