@@ -12,7 +12,7 @@ use common::{
 use dmaframe_alloc::{Allocator, Available, Chain, FramePool, Memfd, Request};
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::{Buffer, Fence, Fourcc, Frame, FrameMeta, Layout, Lease, Modifier, Size, Starvation};
-use dmaframe_pipewire::{Error, VirtualCamera, video_sources};
+use dmaframe_pipewire::{CaptureStream, Error, VirtualCamera, video_sources};
 use dmaframe_testkit::Daemon;
 
 #[test]
@@ -238,6 +238,18 @@ fn a_consumer_of_what_nobody_can_make_is_told() {
     assert!(cam.try_next().is_ok());
 }
 
+/// Pushes until the consumer holds all four buffers.
+fn hoard(cam: &VirtualCamera, hoarder: &CaptureStream, held: &mut Vec<Frame>) {
+    let start = Instant::now();
+    while held.len() < 4 {
+        if let Ok(frame) = cam.acquire(Duration::from_millis(20)) {
+            cam.push(frame, Duration::ZERO).unwrap();
+        }
+        held.extend(hoarder.next_frame(Duration::from_millis(20)).unwrap());
+        assert!(start.elapsed() < PATIENCE, "{} held", held.len());
+    }
+}
+
 #[test]
 fn a_producer_that_starves_for_seconds_gets_the_first_buffer_that_comes_back() {
     need_pipewire!();
@@ -248,14 +260,7 @@ fn a_producer_that_starves_for_seconds_gets_the_first_buffer_that_comes_back() {
     daemon.link("cam", "hoarder");
     watched(&cam);
     let mut held = Vec::new();
-    let start = Instant::now();
-    while held.len() < 4 {
-        if let Ok(frame) = cam.acquire(Duration::from_millis(20)) {
-            cam.push(frame, Duration::ZERO).unwrap();
-        }
-        held.extend(hoarder.next_frame(Duration::from_millis(20)).unwrap());
-        assert!(start.elapsed() < PATIENCE, "{} held", held.len());
-    }
+    hoard(&cam, &hoarder, &mut held);
     let begun = Instant::now();
     let waiting = std::thread::spawn({
         let cam = cam.clone();
@@ -266,6 +271,38 @@ fn a_producer_that_starves_for_seconds_gets_the_first_buffer_that_comes_back() {
     held.clear();
     let waited = waiting.join().unwrap().expect("the buffer that came back");
     assert!(waited < Duration::from_secs(4), "{waited:?}");
+}
+
+#[test]
+fn of_two_producers_that_starve_each_gets_a_buffer() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let cam = Arc::new(camera(&daemon).buffers(4).start().unwrap());
+    let hoarder = capture(&daemon, "hoarder").budget(0, Starvation::Drop);
+    let hoarder = hoarder.queue(8).start().unwrap();
+    daemon.link("cam", "hoarder");
+    watched(&cam);
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        hoard(&cam, &hoarder, &mut held);
+        let (got, frames) = std::sync::mpsc::channel();
+        for _ in 0..2 {
+            let (cam, got) = (cam.clone(), got.clone());
+            std::thread::spawn(move || got.send(cam.acquire(PATIENCE)));
+        }
+        // Both sleep, and one buffer after the other comes back.
+        std::thread::sleep(Duration::from_millis(200));
+        held.pop();
+        let first = frames.recv_timeout(2 * PATIENCE).unwrap();
+        let first = first.expect("the buffer that came back first");
+        std::thread::sleep(Duration::from_millis(100));
+        held.pop();
+        let second = frames.recv_timeout(2 * PATIENCE).unwrap();
+        let second = second.expect("the buffer that came back second");
+        for frame in [first, second] {
+            cam.push(frame, Duration::ZERO).unwrap();
+        }
+    }
 }
 
 #[test]

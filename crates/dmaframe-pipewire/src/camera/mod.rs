@@ -118,6 +118,8 @@ struct Desk {
     pushed: VecDeque<Frame>,
     /// When somebody last asked for a buffer in vain; none has come free since then.
     asked: Option<Instant>,
+    /// Threads that sleep until a buffer is free.
+    waiting: usize,
     picture: Option<(FormatSet, Size)>,
 }
 
@@ -157,6 +159,23 @@ impl Shared {
     }
 }
 
+/// A thread that waits for a free buffer, counted while this lives: another may take the one that wakes it before it has
+/// looked, and it sleeps on without having asked again.
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.desk().waiting += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.desk().waiting -= 1;
+    }
+}
+
 impl VirtualCamera {
     /// What a new camera is to be like; `name` is what users see and `node.name`.
     pub fn builder(name: impl Into<String>) -> CameraBuilder {
@@ -173,7 +192,13 @@ impl VirtualCamera {
     /// [`Error::Starved`] at the deadline; [`Error::Disconnected`], [`Error::Removed`] and whatever else ended the camera.
     pub fn acquire(&self, deadline: impl Into<Deadline>) -> Result<Frame, Error> {
         let deadline = deadline.into();
+        match self.try_acquire() {
+            Err(Error::Starved { .. }) => {}
+            other => return other,
+        }
+        let _counted = Waiting::new(&self.shared);
         loop {
+            // Asked again: what came free meanwhile is seen, and from now on somebody looks for it.
             let starved = match self.try_acquire() {
                 Err(error @ Error::Starved { .. }) => error,
                 other => return other,
@@ -218,12 +243,17 @@ impl VirtualCamera {
     /// buffer or nobody is watching, [`Error::Core`] when it cannot be read. The frame comes back with the error.
     pub fn push(&self, frame: Frame, deadline: impl Into<Deadline>) -> Result<Pushed, Box<Rejected<Frame>>> {
         let deadline = deadline.into();
+        let mut counted = None;
         loop {
             match self.accept(&frame) {
                 Ok(Accepted::Here) => break,
                 Ok(Accepted::Elsewhere) => return self.push_copy(frame, deadline),
                 Ok(Accepted::NotYet) => {}
                 Err(error) => return Err(Rejected::new(frame, error)),
+            }
+            if counted.is_none() {
+                counted = Some(Waiting::new(&self.shared));
+                continue;
             }
             match self.shared.freed.wait(deadline) {
                 Ok(true) => {}

@@ -50,7 +50,11 @@ impl Worker {
     pub(super) fn reclaim(&self, stream: &Stream, desk: &mut Desk) -> Vec<Frame> {
         let mut gone = Vec::new();
         let Desk {
-            pool, stats, asked, ..
+            pool,
+            stats,
+            asked,
+            waiting,
+            ..
         } = desk;
         let Some(pool) = pool else { return gone };
         // Back from the graph. Behind those that consumers still have may be others.
@@ -126,6 +130,11 @@ impl Worker {
                     ticking = true;
                 }
             }
+        }
+        if asked.is_none() && *waiting > 0 {
+            // Another may have taken what came free before this one woke up: who waits has asked.
+            ticking = true;
+            *asked = (!pool.has_free()).then(Instant::now);
         }
         // Whoever asked in vain may wait for hours, in `acquire` or at the descriptor: somebody has to look for that long, if
         // not as often.
