@@ -3,14 +3,14 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{PATIENCE, SMALL, camera, capture, number, paint, pool, set, watched};
 use dmaframe_core::{
     Clock, ColorInfo, Fourcc, Frame, FrameMeta, Layout, Modifier, Orientation, Rect, Rotation, Size,
     Timestamp,
 };
-use dmaframe_pipewire::{CaptureBuilder, CaptureStream, Damage, Error, Pushed, VirtualCamera};
+use dmaframe_pipewire::{CaptureBuilder, CaptureStream, Damage, Error, Pushed, Stats, VirtualCamera};
 use dmaframe_testkit::Daemon;
 
 /// The camera's only reader, once the format is settled.
@@ -85,6 +85,11 @@ fn metadata_goes_with_the_picture() {
     let cam = camera(&daemon).color(ColorInfo::SRGB).start().unwrap();
     let stream = reader(&daemon, &cam, capture(&daemon, "reader"));
     common::started(&cam, &stream, || cam.acquire(PATIENCE).unwrap());
+    // The one before: after a gap in the numbers the whole picture may be new.
+    let mut frame = cam.acquire(PATIENCE).unwrap();
+    frame.meta_mut().unwrap().sequence = Some(4710);
+    cam.push(frame, Duration::ZERO).unwrap();
+    assert_eq!(common::frame(&stream).meta().sequence, Some(4710));
     let mut frame = cam.acquire(PATIENCE).unwrap();
     let (visible, orientation) = (
         Rect {
@@ -138,6 +143,52 @@ fn pictures_that_are_counted_anew_all_arrive() {
         assert_eq!(common::frame(&stream).meta().sequence, Some(sequence));
     }
     assert_eq!(stream.stats().stale, 0);
+}
+
+#[test]
+fn a_picture_after_a_lost_one_may_be_new_everywhere() {
+    need_pipewire!();
+    let daemon = Daemon::bare();
+    let cam = camera(&daemon).start().unwrap();
+    let stream = reader(&daemon, &cam, capture(&daemon, "reader").queue(2));
+    common::started(&cam, &stream, || cam.acquire(PATIENCE).unwrap());
+    let part = |n: u32| {
+        let (x, y, width, height) = (n, 1, 2, 2);
+        Damage(vec![Rect { x, y, width, height }])
+    };
+    let push = |n: u32, sequence: u64| {
+        let mut frame = cam.acquire(PATIENCE).unwrap();
+        let meta = frame.meta_mut().unwrap();
+        meta.sequence = Some(sequence);
+        meta.extensions.insert(part(n));
+        cam.push(frame, PATIENCE).unwrap();
+    };
+    let seen = || {
+        let frame = common::frame(&stream);
+        frame.meta().extensions.get::<Damage>().cloned()
+    };
+    // A picture whose number comes after the last one's, which the pushes of `started` had.
+    push(0, 5000);
+    let _ = seen();
+    push(1, 5001);
+    assert_eq!(seen(), Some(part(1)));
+    // Two wait, and a third throws the first of them out of the queue. Each has come before the next is pushed.
+    let (start, before) = (Instant::now(), stream.stats().delivered);
+    for n in 2..5 {
+        push(n, 5000 + u64::from(n));
+        let came =
+            |stats: Stats| stats.delivered == before + u64::from(n) - 1 && (n < 4 || stats.overrun == 1);
+        while !came(stream.stats()) {
+            assert!(start.elapsed() < PATIENCE, "{:?}", stream.stats());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    assert_eq!((seen(), seen()), (None, Some(part(4))));
+    // A number that never came.
+    push(5, 5006);
+    assert_eq!(seen(), None);
+    push(6, 5007);
+    assert_eq!(seen(), Some(part(6)));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dmaframe_core::negotiate::FormatSet;
 use dmaframe_core::report::Hop;
-use dmaframe_core::{Deadline, Frame, Rect};
+use dmaframe_core::{Deadline, Extensions, Frame, Rect};
 
 pub use builder::{CaptureBuilder, Target, Unguarded};
 
@@ -54,7 +54,10 @@ impl Event {
 }
 
 /// The parts of a picture that changed since the last one (`SPA_META_VideoDamage`), in
-/// [`FrameMeta::extensions`](dmaframe_core::FrameMeta::extensions) of frames whose producer says so.
+/// [`FrameMeta::extensions`](dmaframe_core::FrameMeta::extensions) of frames whose producer says so. A frame without it may be
+/// new everywhere: the first one is, and the next after pictures that were lost or thrown away on the way.
+///
+/// A virtual camera tells its consumers the whole picture instead of more than 16 parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage(pub Vec<Rect>);
 
@@ -158,7 +161,7 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, event: Event) {
+    fn push(&self, mut event: Event) {
         let mut inbox = self.inbox();
         let mut overrun = None;
         if matches!(event, Event::Frame(_)) {
@@ -166,6 +169,16 @@ impl Shared {
                 let oldest = inbox.events.iter().position(|e| matches!(e, Event::Frame(_)));
                 overrun = oldest.and_then(|index| inbox.events.remove(index));
                 inbox.stats.overrun += 1;
+                // What changed since the picture that nobody gets is not all that is new in the next one.
+                let next = inbox.events.iter_mut().chain([&mut event]);
+                let next = next.filter_map(|e| match e {
+                    Event::Frame(frame) => Some(frame),
+                    _ => None,
+                });
+                if let Some(Ok(meta)) = next.take(1).map(Frame::meta_mut).next() {
+                    // Nothing but the damage is in them.
+                    meta.extensions = Extensions::default();
+                }
             } else {
                 inbox.frames += 1;
             }

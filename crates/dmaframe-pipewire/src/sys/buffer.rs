@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
 use arrayvec::ArrayVec;
-use dmaframe_core::Rect;
+use dmaframe_core::{Rect, Size};
 use pipewire::spa::sys as spa;
 use pipewire::sys as pw;
 
@@ -234,20 +234,21 @@ impl Buffer<'_> {
         Some(unsafe { AtomicU32::from_ptr(count.as_ptr().cast::<u32>().add(1)) })
     }
 
-    /// The damaged rectangles, up to the first empty one, and whether there is such a meta.
-    pub(super) fn damage(&self) -> Option<ArrayVec<Rect, MAX_DAMAGE>> {
+    /// The damaged parts of a picture of that size, if there is such a meta and it has room for all of them here.
+    pub(super) fn damage(&self, picture: Size) -> Option<ArrayVec<Rect, MAX_DAMAGE>> {
         let (start, size) = self.meta(meta_type::VIDEO_DAMAGE)?;
         let start = start.cast::<Crop>();
         if !start.is_aligned() {
             return None;
         }
-        let count = (size / size_of::<Crop>()).min(MAX_DAMAGE);
+        let count = size / size_of::<Crop>();
         // SAFETY: inside the meta; as in `read`.
         let regions = (0..count).map(|i| unsafe { start.as_ptr().add(i).read_volatile() });
-        Some(regions.map_while(Crop::rect).collect())
+        rects_of(regions, picture)
     }
 
-    pub(super) fn set_damage(&self, rects: &[Rect]) {
+    /// What changed in a picture of that size: all of it as one where there is no room for so many parts.
+    pub(super) fn set_damage(&self, rects: &[Rect], picture: Size) {
         let Some((start, size)) = self.meta(meta_type::VIDEO_DAMAGE) else {
             return;
         };
@@ -255,26 +256,72 @@ impl Buffer<'_> {
         if !start.is_aligned() {
             return;
         }
+        let room = size / size_of::<Crop>();
         let end = std::iter::once(Crop::default());
-        let regions = rects.iter().copied().map(Crop::from).chain(end);
-        for (i, region) in regions.take(size / size_of::<Crop>()).enumerate() {
+        let regions = regions_of(rects, room, picture).into_iter().chain(end);
+        for (i, region) in regions.take(room).enumerate() {
             // SAFETY: inside the meta; as in `write`.
             unsafe { start.as_ptr().add(i).write_volatile(region) }
         }
     }
 }
 
+/// Regions up to the first empty one, which ends them (`spa/buffer/meta.h`), as far as they lie in the picture. `None` where
+/// there are too many.
+fn rects_of(regions: impl Iterator<Item = Crop>, picture: Size) -> Option<ArrayVec<Rect, MAX_DAMAGE>> {
+    let mut rects = ArrayVec::new();
+    for region in regions.take_while(|region| !region.is_empty()) {
+        if let Some(rect) = region.clip(picture) {
+            rects.try_push(rect).ok()?;
+        }
+    }
+    Some(rects)
+}
+
+/// The regions of a meta with so much room. Empty ones would end them, and those that are left out would be missed.
+fn regions_of(rects: &[Rect], room: usize, picture: Size) -> ArrayVec<Crop, MAX_DAMAGE> {
+    let mut regions = ArrayVec::new();
+    let full = rects.iter().copied().map(Crop::from);
+    for region in full.filter(|region| !region.is_empty()) {
+        if regions.len() >= room || regions.try_push(region).is_err() {
+            regions.clear();
+            regions.push(Rect::full(picture).into());
+            break;
+        }
+    }
+    regions
+}
+
 impl Crop {
     /// As a rectangle, unless it is empty or reaches into the negative.
     pub(crate) fn rect(self) -> Option<Rect> {
         let (x, y) = (u32::try_from(self.x).ok()?, u32::try_from(self.y).ok()?);
-        (self.width != 0 && self.height != 0).then_some(Rect {
+        (!self.is_empty()).then_some(Rect {
             x,
             y,
             width: self.width,
             height: self.height,
         })
     }
+
+    fn is_empty(self) -> bool {
+        self.width == 0 || self.height == 0
+    }
+
+    /// The part of it that lies in a picture of that size.
+    fn clip(self, picture: Size) -> Option<Rect> {
+        let (x, width) = overlap(self.x, self.width, picture.width)?;
+        let (y, height) = overlap(self.y, self.height, picture.height)?;
+        Some(Rect { x, y, width, height })
+    }
+}
+
+/// Start and length of what of a span lies before `end`, and not before 0.
+fn overlap(start: i32, len: u32, end: u32) -> Option<(u32, u32)> {
+    let (first, last) = (i64::from(start), i64::from(start) + i64::from(len));
+    let (first, last) = (first.max(0), last.min(i64::from(end)));
+    let len = u32::try_from(last - first).ok().filter(|len| *len != 0)?;
+    Some((u32::try_from(first).ok()?, len))
 }
 
 impl From<Rect> for Crop {
@@ -286,5 +333,62 @@ impl From<Rect> for Crop {
             width: rect.width,
             height: rect.height,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PICTURE: Size = Size::new(64, 48);
+
+    fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
+        Rect { x, y, width, height }
+    }
+
+    fn region(x: i32, y: i32, width: u32, height: u32) -> Crop {
+        Crop { x, y, width, height }
+    }
+
+    #[test]
+    fn damage_that_is_told_is_never_less_than_there_was() {
+        let part = |n: u32| rect(n, 1, 2, 3);
+        let told = |rects: &[Rect], room| {
+            let regions = regions_of(rects, room, PICTURE);
+            let meta = regions.iter().copied().chain([Crop::default()]).take(room);
+            rects_of(meta, PICTURE).unwrap().to_vec()
+        };
+        // Empty ones end no list.
+        let some = [part(1), rect(5, 5, 0, 4), part(2), rect(5, 5, 4, 0), part(3)];
+        assert_eq!(told(&some, MAX_DAMAGE), [part(1), part(2), part(3)]);
+        let most: Vec<_> = (0..16).map(part).collect();
+        assert_eq!(told(&most, MAX_DAMAGE), most);
+        // More than there is room for are the whole picture.
+        let more: Vec<_> = (0..17).map(part).collect();
+        assert_eq!(told(&more, MAX_DAMAGE), [Rect::full(PICTURE)]);
+        assert_eq!(told(&more, 64), [Rect::full(PICTURE)]);
+        assert_eq!(told(&most[..2], 1), [Rect::full(PICTURE)]);
+        assert_eq!(told(&[], MAX_DAMAGE), []);
+    }
+
+    #[test]
+    fn damage_that_reaches_out_of_the_picture_is_cut_and_ends_nothing() {
+        let regions = [
+            region(-4, -4, 8, 8),
+            region(60, 40, 100, 100),
+            region(100, 0, 4, 4),
+            region(-8, 0, 8, 8),
+            region(i32::MIN, i32::MAX, u32::MAX, u32::MAX),
+            region(1, 2, 3, 4),
+            region(7, 7, 0, 7),
+            region(1, 1, 1, 1),
+        ];
+        let found = rects_of(regions.into_iter(), PICTURE).unwrap();
+        assert_eq!(
+            found.as_slice(),
+            [rect(0, 0, 4, 4), rect(60, 40, 4, 8), rect(1, 2, 3, 4)]
+        );
+        // Of a list that is longer than ours nothing is left out: there is none.
+        assert_eq!(rects_of([region(1, 2, 3, 4); 17].into_iter(), PICTURE), None);
     }
 }

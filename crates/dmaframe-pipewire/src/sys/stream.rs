@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::ThreadId;
 
 use arrayvec::ArrayVec;
-use dmaframe_core::Rect;
+use dmaframe_core::{Rect, Size};
 use pipewire::core::CoreRc;
 use pipewire::properties::PropertiesBox;
 use pipewire::spa::sys as spa;
@@ -344,13 +344,13 @@ impl Stream {
         }
     }
 
-    pub(crate) fn damage(&self, slot: Slot) -> Option<ArrayVec<Rect, MAX_DAMAGE>> {
-        self.get(slot)?.damage()
+    pub(crate) fn damage(&self, slot: Slot, picture: Size) -> Option<ArrayVec<Rect, MAX_DAMAGE>> {
+        self.get(slot)?.damage(picture)
     }
 
-    pub(crate) fn set_damage(&self, slot: Slot, rects: &[Rect]) {
+    pub(crate) fn set_damage(&self, slot: Slot, rects: &[Rect], picture: Size) {
         if let Some(buffer) = self.get(slot) {
-            buffer.set_damage(rects);
+            buffer.set_damage(rects, picture);
         }
     }
 

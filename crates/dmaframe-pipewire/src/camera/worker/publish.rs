@@ -133,7 +133,8 @@ impl Worker {
         stream.set_transform(slot, pod::transform_of(meta.orientation));
         let whole = [Rect::full(layout.size())];
         let damage = meta.extensions.get::<Damage>();
-        stream.set_damage(slot, damage.map_or(&whole[..], |damage| &damage.0));
+        let damage = damage.map_or(&whole[..], |damage| &damage.0);
+        stream.set_damage(slot, damage, layout.size());
         // Last, since it takes the mark away.
         let header = Header {
             flags: 0,

@@ -18,18 +18,27 @@ const TAKEN_BACK: &str = "the node filled a buffer again while a frame of it was
 impl Worker {
     /// One filled buffer.
     pub(super) fn deliver(&self, stream: &Stream, slot: Slot) {
+        let frame = self.take(stream, slot);
+        self.lost.set(frame.is_none());
+        if let Some(frame) = frame {
+            self.shared.push(Event::Frame(frame));
+        }
+    }
+
+    /// What consumers get of it.
+    fn take(&self, stream: &Stream, slot: Slot) -> Option<Frame> {
         let mut pool = self.pool.borrow_mut();
         let format = self.format.borrow();
         let (Some(pool), Some(format)) = (pool.as_mut(), format.as_ref()) else {
             stream.queue(slot);
-            return;
+            return None;
         };
         let generation = pool.generation();
         let (count, outstanding) = (pool.len(), pool.queue.outstanding());
         let queue = Arc::clone(&pool.queue);
         let Some(Some(entry)) = pool.entries.get_mut(slot.index) else {
             stream.queue(slot);
-            return;
+            return None;
         };
         let header = stream.header(slot).unwrap_or_default();
         if entry.is_away() {
@@ -38,7 +47,7 @@ impl Worker {
             self.count_gaps(&header, false, false);
             self.shared.inbox().stats.overwritten += 1;
             self.shared.hop.dropped(TAKEN_BACK);
-            return;
+            return None;
         }
         if let (Some(sync), Some(points)) = (&mut entry.sync, stream.sync_points(slot)) {
             // Whatever becomes of the picture, its release point will be signalled: the producer may wait for it.
@@ -59,19 +68,19 @@ impl Worker {
             *count += 1;
             drop(inbox);
             self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
-            return;
+            return None;
         }
         let delivery = self.config.budget.decide(count, outstanding);
         if delivery == Delivery::Drop {
             self.shared.inbox().stats.dropped += 1;
             self.shared.hop.dropped(HELD);
             self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
-            return;
+            return None;
         }
         let meta = self.meta(stream, slot, format, &header);
         let wrapped = entry.wrap(stream, &queue, generation, format, meta);
         let copied = self.config.unguarded == Unguarded::Copy && !guarded;
-        let event = match wrapped {
+        match wrapped {
             Ok(Wrapped::Shared(frame)) if copied => self.detach(&frame, TAKES_BACK),
             Ok(Wrapped::Shared(frame)) if delivery == Delivery::Share => {
                 self.shared.inbox().stats.delivered += 1;
@@ -95,9 +104,6 @@ impl Worker {
                 self.release(stream, slot, entry.sync.as_ref(), Fence::Signaled);
                 None
             }
-        };
-        if let Some(frame) = event {
-            self.shared.push(Event::Frame(frame));
         }
     }
 
@@ -140,7 +146,8 @@ impl Worker {
         meta.visible = crop.filter(|rect| rect.fits(format.size));
         let transform = stream.transform(slot).and_then(pod::orientation_of);
         meta.orientation = transform.unwrap_or_default();
-        if let Some(damage) = stream.damage(slot).filter(|rects| !rects.is_empty()) {
+        let damage = stream.damage(slot, format.size).filter(|rects| !rects.is_empty());
+        if let Some(damage) = damage.filter(|_| !self.lost.get()) {
             meta.extensions.insert(Damage(damage.to_vec()));
         }
         meta
@@ -157,6 +164,7 @@ impl Worker {
             let step = header.seq.wrapping_sub(last);
             if (2..1 << 32).contains(&step) {
                 self.shared.inbox().stats.gaps += step - 1;
+                self.lost.set(true);
             }
             if !guarded && (1..=BACK).contains(&last.wrapping_sub(header.seq)) {
                 return true;

@@ -49,6 +49,9 @@ pub(super) struct Worker {
     /// The link has led to a format, or has said why not.
     settled: Cell<bool>,
     last_sequence: Cell<Option<u64>>,
+    /// Pictures were lost since the last one that was handed out, or there was none: what changed in this one is not all that
+    /// is new to consumers.
+    lost: Cell<bool>,
 }
 
 impl Worker {
@@ -64,6 +67,7 @@ impl Worker {
             peer: Cell::new(None),
             settled: Cell::new(true),
             last_sequence: Cell::new(None),
+            lost: Cell::new(true),
         }))
     }
 
@@ -189,8 +193,9 @@ impl Handler for Worker {
     }
 
     fn state_changed(&self, _stream: &Stream, state: State) {
-        // A node that was paused may count from the beginning.
+        // A node that was paused may count from the beginning, and may have told others what changed.
         self.last_sequence.set(None);
+        self.lost.set(true);
         match state {
             State::Error(message) => {
                 let error = Error::of_stream(message, &self.formats.borrow());
@@ -234,6 +239,7 @@ impl Handler for Worker {
             return;
         }
         self.last_sequence.set(None);
+        self.lost.set(true);
         self.settled.set(true);
         let known = self.format.borrow_mut().replace(format.clone());
         if known.as_ref() != Some(&format) {
