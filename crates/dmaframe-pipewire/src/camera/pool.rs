@@ -39,6 +39,16 @@ pub(super) struct Sync {
     pub(super) point: u64,
 }
 
+impl Sync {
+    /// The next point, for a picture that is finished.
+    pub(super) fn advance(&mut self) -> Result<(), Error> {
+        let point = self.point + 1;
+        self.acquire.signal(point)?;
+        self.point = point;
+        Ok(())
+    }
+}
+
 /// Where a buffer is.
 #[derive(Debug)]
 pub(super) enum Place {

@@ -52,6 +52,19 @@ impl Worker {
                         self.wake.tick(TICK);
                         break;
                     }
+                    // A point of its own it needs all the same: that of the buffer's last picture has been released, and this
+                    // one would be written over while it is read.
+                    let refused = entry.sync.as_mut().is_some_and(|sync| sync.advance().is_err());
+                    if refused {
+                        if let (Some(frame), Some(pool)) = (desk.pushed.pop_front(), &mut desk.pool) {
+                            pool.unpush(&frame);
+                            gone.push(frame);
+                        }
+                        self.shared
+                            .hop
+                            .dropped("the kernel would not say when the picture is finished");
+                        continue;
+                    }
                 }
             }
             self.fill(stream, entry, frame);
