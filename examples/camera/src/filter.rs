@@ -25,15 +25,11 @@ pub(crate) fn open(gpu: &Gpu, name: &str) -> Result<Effect> {
     if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
         return Ok(Effect::new(gpu, name, text, format)?);
     }
-    if Path::new(name)
-        .extension()
-        .is_none_or(|extension| extension != "wgsl")
-    {
+    let extension = Path::new(name).extension();
+    if extension.is_none_or(|extension| extension != "wgsl") {
         let known: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-        bail!(
-            "no filter '{name}': there are {}, or the path of a .wgsl file",
-            known.join(", ")
-        );
+        let known = known.join(", ");
+        bail!("no filter '{name}': there are {known}, or the path of a .wgsl file");
     }
     Ok(Effect::from_file(gpu, name, format)?)
 }

@@ -59,14 +59,12 @@ impl Job {
         for note in &notes {
             say!("note: {note}");
         }
-        say!("source: {}", source.camera.describe());
-        let template = match args.frames() {
+        let frames = args.frames();
+        let template = match frames {
             Some(_) => "{bar:30} {pos}/{len} frames  {msg}",
             None => "{spinner} {pos} frames  {msg}  (Ctrl-C ends)",
         };
-        let progress = args
-            .frames()
-            .map_or_else(ProgressBar::no_length, ProgressBar::new);
+        let progress = frames.map_or_else(ProgressBar::no_length, ProgressBar::new);
         progress.set_style(ProgressStyle::with_template(template)?);
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -74,6 +72,7 @@ impl Job {
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
         }
+        say!("source: {}", source.camera.describe());
         Ok(Self {
             args: args.clone(),
             source,
@@ -97,9 +96,11 @@ impl Job {
         loop {
             let elapsed = self.first.map_or(Duration::ZERO, |first| first.elapsed());
             let most = self.args.seconds.map_or(Duration::MAX, Duration::from_secs);
-            // A preview's are counted by its window, which does not show all.
-            let all = !self.args.previews() && self.args.frames().is_some_and(|frames| self.done >= frames);
-            if elapsed >= most || all || self.stop.load(Ordering::Relaxed) {
+            // A preview's are counted by its window, which does not show all, and goes on without outputs.
+            let none = self.sinks.is_empty() && !self.failed.is_empty();
+            let all = self.args.frames().is_some_and(|frames| self.done >= frames);
+            let over = (none || all) && !self.args.previews();
+            if elapsed >= most || over || self.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
             let progress = &self.progress;
@@ -110,20 +111,22 @@ impl Job {
             // The clock starts with the first picture, and anew when it is through: no start-up is a frame rate.
             self.first.get_or_insert_with(Instant::now);
             let mut brightness = String::new();
-            if let Some(meter) = &self.meter {
-                brightness = format!(", brightness {}", mean(&frame).context("looking at the frame")?);
+            if let Some(meter) = &self.meter
+                && let Some(mean) = mean(&frame).context("looking at the frame")?
+            {
+                brightness = format!(", brightness {mean}");
                 meter.zero_copy();
             }
-            self.raw = self.args.photo().map(|_| frame.clone());
-            let frame = match &mut self.filtering {
-                Some(filtering) => match filtering.run(&frame, say)? {
-                    Some(filtered) => filtered,
-                    None => {
-                        self.missed += 1;
-                        continue;
-                    }
-                },
-                None => frame,
+            if self.args.photo().is_some() && self.source.gone.is_none() {
+                self.raw = Some(frame.clone());
+            }
+            let filtered = match &mut self.filtering {
+                Some(filtering) => filtering.run(&frame, say)?,
+                None => Some(frame),
+            };
+            let Some(frame) = filtered else {
+                self.missed += 1;
+                continue;
             };
             if self.done == 0 {
                 self.open_sinks(&frame)?;
@@ -133,9 +136,6 @@ impl Job {
             for failed in self.sinks.take(&frame) {
                 self.progress.suspend(|| say!("note: {failed}"));
                 self.failed.push(failed);
-            }
-            if self.sinks.is_empty() && !self.failed.is_empty() && !self.args.previews() {
-                return Ok(None);
             }
             self.done += 1;
             self.progress.inc(1);
@@ -154,10 +154,8 @@ impl Job {
         let buffers = self.filtering.as_ref().map_or_else(Vec::new, Filtering::buffers);
         let camera = self.args.virtual_camera();
         // A file alone has every picture; beside others nobody is waited for.
-        let patience = match camera.is_some() || self.args.previews() {
-            true => Duration::ZERO,
-            false => PATIENCE,
-        };
+        let beside = camera.is_some() || self.args.previews();
+        let patience = if beside { Duration::ZERO } else { PATIENCE };
         let opening = Opening::of(first)
             .buffers(buffers)
             .framerate(self.args.fps, 1)
@@ -178,15 +176,17 @@ impl Job {
         Ok(())
     }
 
-    /// Ends the outputs and says what every hop cost.
-    pub(crate) fn finish(self) -> Result<()> {
+    /// Ends the outputs and says what every hop cost, whatever has come before; all that went wrong is the error.
+    pub(crate) fn finish(self, before: &[Result<()>]) -> Result<()> {
         self.progress.finish();
         let (took, fps) = (self.took.as_secs_f64(), self.fps());
-        let mut failed = self.failed;
+        let before = before.iter().filter_map(|result| result.as_ref().err());
+        let mut wrong: Vec<_> = before.map(|error| format!("{error:#}")).collect();
+        wrong.extend(self.failed.iter().map(Failed::to_string));
         for ended in self.sinks.finish() {
             match ended {
                 Ok(line) => say!("{line}"),
-                Err(error) => failed.push(error),
+                Err(error) => wrong.push(error.to_string()),
             }
         }
         let (done, lost) = (self.done, self.missed + self.source.camera.stats().lost());
@@ -199,27 +199,29 @@ impl Job {
             say!("note: {reason}");
         }
         if let (Some((_, Some(file))), Some(frame)) = (self.args.photo(), &self.raw) {
-            let bytes = sink::dump(frame, file, PATIENCE)?;
-            say!("raw: {} ({bytes} bytes as the camera gave them)", file.display());
+            match sink::dump(frame, file, PATIENCE) {
+                Ok(bytes) => say!("raw: {} ({bytes} bytes as the camera gave them)", file.display()),
+                Err(error) => wrong.push(error.to_string()),
+            }
         }
-        let failed: Vec<_> = failed.iter().map(Failed::to_string).collect();
-        ensure!(failed.is_empty(), "{}", failed.join("; "));
+        ensure!(wrong.is_empty(), "{}", wrong.join("; "));
         Ok(())
     }
 }
 
-/// The mean of every sixteenth row of the first plane: what needs no copy of a picture.
-fn mean(frame: &Frame) -> Result<u64> {
+/// The mean of every sixteenth row of the first plane, where they are. `None` of memory that others may write, as a decoder's:
+/// its rows could only be copied.
+fn mean(frame: &Frame) -> Result<Option<u64>> {
     let view = frame.map_read(PATIENCE)?;
-    // Some cameras' memory may still be written by others: its rows cannot be borrowed.
-    let mut row = vec![0; frame.layout().row_bytes(0)];
+    let Ok(rows) = view.rows(0) else {
+        return Ok(None);
+    };
     let (mut sum, mut count) = (0, 0);
-    for y in (0..frame.layout().rows(0)).step_by(16) {
-        view.copy_row(0, y, &mut row)?;
+    for row in rows.step_by(16) {
         sum += row.iter().map(|byte| u64::from(*byte)).sum::<u64>();
         count += row.len() as u64;
     }
-    Ok(sum / count.max(1))
+    Ok(Some(sum / count.max(1)))
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -228,17 +230,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut job = Job::open(args)?;
     // Kept until the next one is there, so that the last one is at hand: one buffer held.
     let mut last = None;
-    while let Some(frame) = job.next()? {
-        last = photo.as_ref().map(|_| frame);
-    }
-    if let (Some(frame), Some(photo)) = (last, photo) {
-        say!("frame: {frame:?}");
-        if frame.as_dmabuf().is_none() {
-            say!("note: this frame is CPU memory, which a GPU or encoder could only copy");
+    let ended = loop {
+        match job.next() {
+            // A placeholder is no picture.
+            Ok(Some(_)) if job.source.gone.is_some() => {}
+            Ok(Some(frame)) => last = photo.as_ref().map(|_| frame),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
         }
-        let converted = photo.save(&frame, PATIENCE)?;
-        let file = photo.path().display();
-        say!("picture: {file} ({converted} bytes converted once)");
+    };
+    let saved = photo.map_or(Ok(()), |photo| save(&photo, last));
+    job.finish(&[ended, saved])
+}
+
+fn save(photo: &Photo, last: Option<Frame>) -> Result<()> {
+    let frame = last.context("no picture came")?;
+    say!("frame: {frame:?}");
+    if frame.as_dmabuf().is_none() {
+        say!("note: this frame is CPU memory, which a GPU or encoder could only copy");
     }
-    job.finish()
+    let converted = photo.save(&frame, PATIENCE)?;
+    let file = photo.path().display();
+    say!("picture: {file} ({converted} bytes converted once)");
+    Ok(())
 }

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use dmaframe::Frame;
-use dmaframe::source::{self, Next, Wish};
+use dmaframe::source::{self, Next, Which, Wish};
 
 use crate::args::Args;
 
@@ -28,29 +28,32 @@ impl Source {
             .format(args.format)
             .memory(args.memory)
             .placeholder(true);
-        match source::Source::open(&wish, notes) {
-            Ok(camera) => Ok(Self { camera, gone: None }),
-            Err(error) => {
-                bail!("{error}\n  `camera list` shows what there is; `--device test` needs no camera")
-            }
-        }
+        let camera = source::Source::open(&wish, notes).map_err(|error| {
+            anyhow!("{error}\n  `camera list` shows what there is; `--device test` needs no camera")
+        })?;
+        Ok(Self { camera, gone: None })
     }
 
-    /// The next picture; `None` at a file's end, and when `stop` is set. `say` gets a line when the camera goes or comes back.
+    /// The next picture; `None` at a file's end, and when `stop` is set. A file that breaks off before its end is an error.
+    /// `say` gets a line when the camera goes or comes back.
     pub(crate) fn next(&mut self, stop: &AtomicBool, say: impl Fn(String)) -> Result<Option<Frame>> {
         let start = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             match self.camera.next(Duration::from_millis(200)) {
                 Next::Frame(frame) => return Ok(Some(frame)),
                 Next::Gone(reason) => {
-                    say(format!("{reason}; plug it in again, or end with Ctrl-C"));
-                    self.gone = Some(format!("{reason}\nplug it in again, or quit with q"));
+                    // A file has no plug.
+                    match self.camera.wish().which {
+                        Which::File(_) => say(reason.clone()),
+                        _ => say(format!("{reason}; plug it in again, or end with Ctrl-C")),
+                    }
+                    self.gone = Some(reason);
                 }
                 Next::Back => {
                     say(format!("back: {}", self.camera.describe()));
                     self.gone = None;
                 }
-                Next::End => return Ok(None),
+                Next::End => return self.gone.take().map_or(Ok(None), |reason| Err(anyhow!(reason))),
                 _ if start.elapsed() > PATIENCE && self.camera.is_there() => {
                     bail!("{} gave no picture for {PATIENCE:?}", self.camera.describe())
                 }

@@ -20,7 +20,7 @@ use dmaframe_wgpu::v30::{Overlay, Presenter};
 use dmaframe_wgpu::{ImportOptions, Timing};
 use winit::application::ApplicationHandler;
 use winit::dpi::LogicalSize;
-use winit::event::{ElementState, KeyEvent, WindowEvent};
+use winit::event::WindowEvent;
 use winit::event_loop::{ActiveEventLoop, EventLoop};
 use winit::keyboard::{Key, NamedKey};
 use winit::window::{Window, WindowId};
@@ -43,7 +43,7 @@ pub(crate) struct Preview {
     pub(crate) info: bool,
     /// How many pictures, before the window closes by itself.
     pub(crate) frames: Option<u64>,
-    /// Ctrl-C.
+    /// Ctrl-C; also set when the window has gone.
     pub(crate) stop: Arc<AtomicBool>,
 }
 
@@ -61,11 +61,11 @@ pub(crate) struct Counts {
 }
 
 /// Opens a window and shows what `camera` puts into the slot, on a thread of its own, until either ends. Gives what it
-/// gave.
+/// gave, and how both have ended.
 pub(crate) fn show<T: Send + 'static>(
     preview: Preview,
-    camera: impl FnOnce(&Latest) -> Result<T> + Send + 'static,
-) -> Result<(Counts, T)> {
+    camera: impl FnOnce(&Latest) -> (T, Result<()>) + Send + 'static,
+) -> Result<(Counts, T, [Result<()>; 2])> {
     let events = EventLoop::<Wake>::with_user_event().build().map_err(|error| {
         anyhow!(
             "there is no display to open a window on ({error}): run `camera preview` in a terminal of the desktop, \
@@ -78,7 +78,7 @@ pub(crate) fn show<T: Send + 'static>(
     let putting = slot.clone();
     let (stop, stays) = (Arc::clone(&preview.stop), preview.frames.is_none());
     let camera = std::thread::Builder::new().name("camera".into()).spawn(move || {
-        let ended = camera(&putting);
+        let (given, ended) = camera(&putting);
         if let Err(error) = &ended {
             say!("note: {error:#}");
             // The window may be looked at later than the terminal, and stays until somebody closes it.
@@ -87,11 +87,12 @@ pub(crate) fn show<T: Send + 'static>(
             }
         }
         putting.end();
-        ended
+        (given, ended)
     })?;
     let camera = Rc::new(Cell::new(Some(camera)));
-    let (closing, ending) = (slot.clone(), Rc::clone(&camera));
+    let (stop, closing, ending) = (Arc::clone(&preview.stop), slot.clone(), Rc::clone(&camera));
     LAST_WORDS.set(LastWords(Some(Box::new(move || {
+        stop.store(true, Ordering::Relaxed);
         closing.close();
         let camera = ending.take();
         let _ = std::thread::spawn(move || drop(camera.map(JoinHandle::join))).join();
@@ -109,6 +110,8 @@ pub(crate) fn show<T: Send + 'static>(
     };
     // An error is a display that has gone; the files are ended all the same.
     let ran = events.run_app(&mut app);
+    // A camera that gives nothing looks only there.
+    app.preview.stop.store(true, Ordering::Relaxed);
     app.slot.close();
     let _: Vec<_> = app.photos.drain(..).map(JoinHandle::join).collect();
     app.counts.replaced = app.slot.replaced();
@@ -117,9 +120,9 @@ pub(crate) fn show<T: Send + 'static>(
         app.counts.reasons = screen.presenter.viewer().reasons();
     }
     let ended = camera.take().and_then(|camera| camera.join().ok());
-    let ended = ended.context("the camera's thread panicked")?;
-    let (ended, ran) = (ended?, ran.context("the display has gone"));
-    app.failed.map_or(ran, Err).map(|()| (app.counts, ended))
+    let (given, ended) = ended.context("the camera's thread panicked")?;
+    let ran = app.failed.map_or(ran.context("the display has gone"), Err);
+    Ok((app.counts, given, [ended, ran]))
 }
 
 thread_local! {
@@ -179,16 +182,11 @@ impl ApplicationHandler<Wake> for App {
     fn window_event(&mut self, events: &ActiveEventLoop, _: WindowId, event: WindowEvent) {
         match event {
             WindowEvent::CloseRequested => events.exit(),
-            WindowEvent::KeyboardInput {
-                event:
-                    KeyEvent {
-                        logical_key,
-                        state: ElementState::Pressed,
-                        repeat: false,
-                        ..
-                    },
-                ..
-            } => self.key(events, logical_key),
+            WindowEvent::KeyboardInput { event, .. } => {
+                if event.state.is_pressed() && !event.repeat {
+                    self.key(events, event.logical_key);
+                }
+            }
             WindowEvent::Resized(size) => {
                 let size = Size::new(size.width, size.height);
                 let resized = self.screen.as_mut().map(|screen| screen.presenter.resize(size));
@@ -269,10 +267,8 @@ impl App {
     /// Written on a thread of its own: a PNG takes longer than a refresh.
     fn photo(&mut self) {
         let turned = self.preview.turned;
-        let taken = self
-            .screen
-            .as_ref()
-            .map(|screen| screen.presenter.snapshot(turned));
+        let screen = self.screen.as_ref();
+        let taken = screen.map(|screen| screen.presenter.snapshot(turned));
         self.photos.push(std::thread::spawn(move || {
             let save = || {
                 let frame = taken.transpose()?.flatten().context("there is none yet")?;
@@ -299,10 +295,8 @@ impl App {
             return Ok(());
         };
         // As late as can be, so that it is the newest.
-        let frame = match self.frozen {
-            true => None,
-            false => self.slot.try_next(),
-        };
+        let slot = &self.slot;
+        let frame = if self.frozen { None } else { slot.try_next() };
         screen.text.info = self.info(&screen.presenter);
         screen.text.scale = screen.window.scale_factor() as f32;
         let text: Option<&mut dyn Overlay> = match screen.text.is_empty() {
@@ -310,9 +304,8 @@ impl App {
             false => Some(&mut screen.text),
         };
         screen.window.pre_present_notify();
-        screen
-            .presenter
-            .show(turn, frame.as_ref(), self.preview.turned, text)?;
+        let turned = self.preview.turned;
+        screen.presenter.show(turn, frame.as_ref(), turned, text)?;
         if frame.is_some() {
             self.counts.shown += 1;
             let now = Instant::now();

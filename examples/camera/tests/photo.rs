@@ -115,6 +115,54 @@ fn a_full_disk_is_told_and_is_no_success() {
 }
 
 #[test]
+fn a_picture_that_cannot_be_written_costs_neither_the_other_outputs_nor_the_report() {
+    let (full, stream) = (scratch("full-beside.png"), scratch("beside.nv12"));
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_camera"));
+    command
+        .args([
+            "--device", "test", "--size", "318x180", "--frames", "3", "--stream",
+        ])
+        .arg(&stream)
+        .arg("--out")
+        .arg(&full);
+    let output = command.output().unwrap();
+    std::fs::remove_file(&full).unwrap();
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let (said, failed) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{failed}");
+    assert!(failed.contains("full-beside.png cannot be written: "), "{failed}");
+    for part in ["file: ", "(3 frames, ", "3 frames in ", "CPU bytes/frame: "] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    assert_eq!(std::fs::metadata(&stream).unwrap().len(), 3 * 318 * 180 * 3 / 2);
+    std::fs::remove_file(stream).unwrap();
+}
+
+#[test]
+fn an_output_that_fails_with_the_first_picture_does_not_cost_the_picture() {
+    let (full, out) = (scratch("full.nv12"), scratch("first.png"));
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_camera"));
+    command
+        .args([
+            "--device", "test", "--size", "318x180", "--frames", "3", "--stream",
+        ])
+        .arg(&full)
+        .arg("--out")
+        .arg(&out);
+    let output = command.output().unwrap();
+    std::fs::remove_file(&full).unwrap();
+    let failed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{failed}");
+    assert!(
+        failed.contains("full.nv12 cannot be written: No space left"),
+        "{failed}"
+    );
+    std::fs::remove_file(out).unwrap();
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_panic() {
     let mut list = Command::new(env!("CARGO_BIN_EXE_camera"));
     let mut running = list

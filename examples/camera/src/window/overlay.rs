@@ -94,9 +94,8 @@ impl Overlay for Text {
 }
 
 fn write(context: &egui::Context, info: &Info) {
-    let frame = egui::Frame::new()
-        .fill(Color32::from_black_alpha(170))
-        .inner_margin(8.0);
+    let shade = Color32::from_black_alpha(170);
+    let frame = egui::Frame::new().fill(shade).inner_margin(8.0);
     let text = |line: &str| RichText::new(line).color(Color32::WHITE).monospace();
     if !info.lines.is_empty() {
         let area = egui::Area::new(egui::Id::unique("info")).anchor(Align2::LEFT_TOP, [8.0, 8.0]);
@@ -124,11 +123,8 @@ fn graph(ui: &mut egui::Ui, intervals: &[Duration]) {
     for (index, interval) in intervals.iter().enumerate() {
         let x = bottom.x + index as f32 * GRAPH.x / super::KEPT as f32;
         let top = bottom.y - height(interval.as_secs_f32());
-        let color = if interval.as_secs_f32() > 2.0 * mean {
-            Color32::RED
-        } else {
-            Color32::GREEN
-        };
+        let late = interval.as_secs_f32() > 2.0 * mean;
+        let color = if late { Color32::RED } else { Color32::GREEN };
         painter.vline(x, top..=bottom.y, Stroke::new(2.0, color));
     }
     let y = bottom.y - height(2.0 * mean);

@@ -30,6 +30,7 @@ fn program(daemon: &Daemon, program: &str) -> Command {
         "playback",
         "typefindfunctions",
         "videoparsersbad",
+        "y4mdec",
     ] {
         let (file, link) = (format!("libgst{name}.so"), daemon.dir().join("gst"));
         // There already, the second time.

@@ -42,7 +42,7 @@ fn a_display_that_dies_leaves_a_recording_that_plays() {
 
     need!(Device::Program("pipewire"));
     let daemon = Daemon::bare();
-    let record = |environment: &dyn Fn(&mut Command), die: &dyn Fn()| {
+    let record = |environment: &dyn Fn(&mut Command), die: &dyn Fn()| -> String {
         let file = scratch("display.mp4");
         let name = file.to_str().unwrap();
         let arguments = ["preview", "--record", name, "--device", "test", "--size", SIZE];
@@ -55,17 +55,20 @@ fn a_display_that_dies_leaves_a_recording_that_plays() {
         assert!(lines.any(|line| line.contains("recording")));
         std::thread::sleep(Duration::from_secs(2));
         die();
-        lines.for_each(|line| println!("{line}"));
+        let said = lines.collect::<Vec<_>>().join("\n");
+        println!("{said}");
         let output = app.wait_with_output().unwrap();
         println!("{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(1));
         assert!(pictures(&daemon, &file) > 0);
         std::fs::remove_file(file).unwrap();
+        said
     };
     if let Some(sway) = Sway::start((320, 180), 30).map(RefCell::new) {
-        record(&|command| sway.borrow().environment(command), &|| {
+        let said = record(&|command| sway.borrow().environment(command), &|| {
             sway.borrow_mut().kill()
         });
+        assert!(recorded_of(&said) > 0, "the report is given all the same");
     }
     if let Some(xvfb) = Xvfb::start((400, 400)).map(RefCell::new) {
         record(&|command| xvfb.borrow().environment(command), &|| {

@@ -9,5 +9,7 @@ mod app;
 mod copies;
 mod ends;
 mod failures;
+mod files;
+mod quiet;
 #[cfg(feature = "window")]
 mod soak;
