@@ -67,6 +67,13 @@ fn wgpu_formats(gpu: &Gpu, frame: &Frame) -> Result<ArrayVec<wgpu::TextureFormat
         format,
         usage,
     };
+    // Some have it beside the pixels, in the same plane.
+    if layout.modifier().may_be_compressed() && !keeps_contents(gpu.foreign()) {
+        return Err(unsupported(
+            vk::Format::UNDEFINED,
+            "wgpu texture that begins with compressed pixels",
+        ));
+    }
     let mut found = ArrayVec::new();
     for (index, plane) in layout.info().planes().iter().enumerate() {
         let format = formats::plane_format(layout.fourcc(), index)
