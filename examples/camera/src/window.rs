@@ -182,10 +182,8 @@ impl ApplicationHandler<Wake> for App {
     fn window_event(&mut self, events: &ActiveEventLoop, _: WindowId, event: WindowEvent) {
         match event {
             WindowEvent::CloseRequested => events.exit(),
-            WindowEvent::KeyboardInput { event, .. } => {
-                if event.state.is_pressed() && !event.repeat {
-                    self.key(events, event.logical_key);
-                }
+            WindowEvent::KeyboardInput { event, .. } if event.state.is_pressed() && !event.repeat => {
+                self.key(events, event.logical_key);
             }
             WindowEvent::Resized(size) => {
                 let size = Size::new(size.width, size.height);
