@@ -33,8 +33,10 @@ pub(super) fn images(
     gpu.0.extensions.need_dmabuf()?;
     let layout = frame.layout();
     // Only what comes from the foreign family comes in a layout that is known. From nowhere, a driver may begin the metadata
-    // of compression anew: the picture would be lost, and the producer's memory written.
-    if want.access == Access::Read && gpu.0.foreign().is_none() && layout.modifier().may_be_compressed() {
+    // of compression anew: the picture would be lost, and the producer's memory written. (Of the implicit modifier no image is
+    // made at all.)
+    let compressed = layout.modifier().may_be_compressed() && !layout.modifier().is_implicit();
+    if want.access == Access::Read && gpu.0.foreign().is_none() && compressed {
         return Err(Refusal::ExtensionOff(ext::queue_family_foreign::NAME));
     }
     let colour_planes = layout.info().planes().len();

@@ -67,8 +67,9 @@ fn wgpu_formats(gpu: &Gpu, frame: &Frame) -> Result<ArrayVec<wgpu::TextureFormat
         format,
         usage,
     };
-    // Some have it beside the pixels, in the same plane.
-    if layout.modifier().may_be_compressed() && !keeps_contents(gpu.foreign()) {
+    // Some have it beside the pixels, in the same plane. Of the implicit modifier no driver makes an image.
+    let modifier = layout.modifier();
+    if modifier.may_be_compressed() && !modifier.is_implicit() && !keeps_contents(gpu.foreign()) {
         return Err(unsupported(
             vk::Format::UNDEFINED,
             "wgpu texture that begins with compressed pixels",
