@@ -1,6 +1,7 @@
 //! A WGSL function over a picture.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -34,8 +35,8 @@ pub struct Effect {
     group: wgpu::BindGroupLayout,
     layout: wgpu::PipelineLayout,
     sampler: wgpu::Sampler,
-    /// Where the text came from, and when that was written.
-    file: Option<(PathBuf, SystemTime)>,
+    /// Where the text came from, and which writing of it that was.
+    file: Option<(PathBuf, Written)>,
     /// The least recently used first.
     bound: Mutex<Vec<Bound>>,
 }
@@ -205,8 +206,14 @@ impl fmt::Debug for Effect {
     }
 }
 
-fn written(path: &Path) -> Result<SystemTime, Error> {
-    let found = std::fs::metadata(path).and_then(|found| found.modified());
+/// What tells one writing of a file from the next: when, which file (editors replace it) and how long it is. The time alone
+/// does not: it goes in ticks of up to 10 ms.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Written(SystemTime, u64, u64);
+
+fn written(path: &Path) -> Result<Written, Error> {
+    let found = std::fs::metadata(path);
+    let found = found.and_then(|found| Ok(Written(found.modified()?, found.ino(), found.len())));
     found.map_err(|error| effect::unreadable(path, &error))
 }
 

@@ -247,8 +247,12 @@ fn a_text_that_is_refused_names_its_line_and_changes_nothing() {
     std::fs::write(&file, SWAP).unwrap();
     let mut effect = Effect::from_file(&bench.gpu, &file, RGBA).unwrap();
     assert!(!effect.reload().unwrap());
-    std::thread::sleep(std::time::Duration::from_millis(20));
-    std::fs::write(&file, wrong).unwrap();
+    // Replaced within the same tick of the file system's clock.
+    let seen = std::fs::metadata(&file).unwrap().modified().unwrap();
+    let beside = file.with_extension("beside");
+    std::fs::write(&beside, wrong).unwrap();
+    std::fs::File::options().write(true).open(&beside).unwrap().set_modified(seen).unwrap();
+    std::fs::rename(&beside, &file).unwrap();
     let error = effect.reload().unwrap_err().to_string();
     assert!(error.starts_with(&format!("{}:2: ", file.display())), "{error}");
     assert!(!effect.reload().unwrap(), "said once");
