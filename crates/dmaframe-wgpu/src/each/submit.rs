@@ -43,8 +43,8 @@ impl Gpu {
     /// imports may be dropped when this returns. wgpu's callbacks, which it may call from here, may submit too.
     ///
     /// # Errors
-    /// [`Error::Timeout`], [`Error::OtherDevice`], [`Error::Wgpu`]; nothing was submitted then. [`Error::DeviceLost`]: the
-    /// frames go home when nothing that was submitted before can use them any more.
+    /// [`Error::Timeout`], [`Error::OtherDevice`], [`Error::Destroyed`], [`Error::Wgpu`]; nothing was submitted then.
+    /// [`Error::DeviceLost`]: the frames go home when nothing that was submitted before can use them any more.
     pub fn submit(
         &self,
         imports: &[&Imported],
