@@ -3,20 +3,24 @@
 mod common;
 
 use ash::ext;
-use common::open;
+use common::{Bench, open};
 use dmaframe_core::{Fourcc, Frame, FrameMeta, Layout, Plane, Size};
 use dmaframe_testkit::frames::{self, Shape, TIGHT, memfd_frame, same, udmabuf_frame};
 use dmaframe_vulkan::{Error, Importer, OpenOptions, Readback, Refusal, Route, Upload, ash};
 
-#[test]
-fn pages_of_a_memfd_are_read_exactly_where_they_are() {
-    let Some(bench) = open(&OpenOptions::new()) else {
-        return;
-    };
+/// A device that reads the CPU's pages.
+fn pinning() -> Option<Bench> {
+    let bench = open(&OpenOptions::new())?;
     if !bench.gpu.extensions().has(ext::external_memory_host::NAME) {
         dmaframe_testkit::skip("no VK_EXT_external_memory_host");
-        return;
+        return None;
     }
+    Some(bench)
+}
+
+#[test]
+fn pages_of_a_memfd_are_read_exactly_where_they_are() {
+    let Some(bench) = pinning() else { return };
     let importer = Importer::new(&bench.gpu);
     for fourcc in [Fourcc::NV12, Fourcc::YUYV, Fourcc::XRGB8888, Fourcc::P010] {
         for size in [Size::new(67, 35), Size::new(1280, 720)] {
@@ -59,13 +63,7 @@ fn pages_of_a_memfd_are_read_exactly_where_they_are() {
 
 #[test]
 fn of_a_memfd_far_larger_than_its_picture_the_device_gets_the_picture() {
-    let Some(bench) = open(&OpenOptions::new()) else {
-        return;
-    };
-    if !bench.gpu.extensions().has(ext::external_memory_host::NAME) {
-        dmaframe_testkit::skip("no VK_EXT_external_memory_host");
-        return;
-    }
+    let Some(bench) = pinning() else { return };
     let importer = Importer::new(&bench.gpu);
     let (size, len) = (Size::new(640, 480), 640 * 480);
     // What a peer sends that has written nothing behind its picture, so that its memory is not paid for.
